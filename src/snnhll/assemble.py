@@ -1,0 +1,182 @@
+"""From a composed configuration to the objects of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from snnhll import checkpoint
+from snnhll.build import build, convert
+from snnhll.config import Config, Settings, identity, settings
+from snnhll.data import Data, open_data
+from snnhll.data.noise.noise import Noise
+from snnhll.errors import UserError
+from snnhll.losses.hybrid import HybridLoss
+from snnhll.networks.network import Network
+from snnhll.networks.spec import Layer, Shape, parse
+from snnhll.neurons.neuron import Neuron
+from snnhll.rules.rule import Rule
+from snnhll.schedules.schedule import Schedule
+from snnhll.tracking.tracker import Tracker
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a network has to fit: shape (C, H, W) and classes of the images, per-channel mean and std of their pixels."""
+
+    shape: Shape
+    classes: int
+    mean: list[float]
+    std: list[float]
+
+    @staticmethod
+    def of(data: Data) -> Problem:
+        """Return the problem that `data` poses; mean and std are those of the training split."""
+        return Problem(tuple(data.shape), len(data.classes), data.mean.tolist(), data.std.tolist())
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The objects of a run."""
+
+    data: Data
+    problem: Problem
+    rule: Rule
+    schedule: Schedule
+    noise: Noise
+    tracker: Tracker
+
+
+def assemble(config: Config, chosen: Settings) -> Parts:
+    """Build everything a run needs. Whatever is wrong with the configuration shows here, before anything is written."""
+    device = pick_device(chosen.device)
+    noise = option(config, "noise", chosen.trust)
+    batch_size = chosen.trainer.batch_size
+    data = open_data(config["data"], batch_size=batch_size, seed=chosen.seed, device=device, noise=noise)
+    problem = Problem.of(data)
+    torch.manual_seed(chosen.seed)
+    rule = build_rule(config, chosen, problem).to(device)
+    return Parts(
+        data,
+        problem,
+        rule,
+        option(config, "schedule", chosen.trust),
+        noise,
+        option(config, "tracking", chosen.trust),
+    )
+
+
+def option(config: Config, group: str, trust: Iterable[str] = (), **context: Any) -> Any:
+    """Build the chosen option of a configuration group."""
+    return build({k: v for k, v in config[group].items() if k != "name"}, group, trust, **context)
+
+
+def build_rule(config: Config, chosen: Settings, problem: Problem) -> Rule:
+    """Build the learning rule with its network, losses and optimisers."""
+    network = build_network(config, chosen, problem)
+    return option(  # type: ignore[no-any-return]
+        config,
+        "rule",
+        chosen.trust,
+        network=network,
+        make_loss=partial(make_loss, config["loss"], problem, chosen.trust),
+        make_optimizer=partial(make_optimizer, config, chosen.trust),
+        update=chosen.trainer.update,
+    )
+
+
+def build_network(config: Config, chosen: Settings, problem: Problem) -> Network:
+    """Build the network that the configuration describes for images of this problem."""
+    surrogate = option(config, "surrogate", chosen.trust)
+
+    def make_neuron() -> Neuron:
+        return option(config, "neuron", chosen.trust, surrogate=surrogate)  # type: ignore[no-any-return]
+
+    layout = chosen.architecture
+    return Network(
+        parse(layout.spec, problem.shape, problem.classes, layout.width),
+        problem.classes,
+        chosen.trainer.steps,
+        option(config, "encoding", chosen.trust),
+        make_neuron,
+        torch.tensor(problem.mean),
+        torch.tensor(problem.std),
+        layout.norm,
+        layout.dropout,
+        getattr(torch, chosen.trainer.precision),
+    )
+
+
+def make_loss(node: Config, problem: Problem, trust: list[str], layer: Layer) -> HybridLoss:
+    """Build the loss of one layer from a node of conf/loss/; terms of weight 0 are left out."""
+    weights = {k: w for k, w in convert(node["weights"], dict[str, float], "loss.weights").items() if w != 0}
+    known = convert(node["terms"], dict[str, Any], "loss.terms")
+    if not weights:
+        raise UserError("loss.weights: every weight is 0, so no layer would learn; give at least one term a weight.")
+    missing = next((name for name in weights if name not in known), None)
+    if missing:
+        raise UserError(f"loss.weights.{missing}: no such term; known: {', '.join(known)}.")
+    terms = {
+        name: build(known[name], f"loss.terms.{name}", trust, layer=layer, classes=problem.classes)
+        for name in weights
+    }
+    return HybridLoss(terms, weights)
+
+
+def make_optimizer(config: Config, trust: list[str], parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """Build one optimiser over `parameters`. Raises UserError for what its own checks refuse."""
+    try:
+        return option(config, "optimizer", trust, params=list(parameters))  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise UserError(f"optimizer: {error}.") from error
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name; "auto" is CUDA where there is one. Raises UserError for one that does not exist."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"device: {name!r} is not a device; use auto, cpu, cuda or cuda:0.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device: {name!r} is not supported; use auto, cpu, cuda or cuda:0.")
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise UserError(f"device: {name!r} asked for, but there are {count} CUDA devices; use device=cpu or auto.")
+    return device
+
+
+def load(run_dir: str | Path, device: str = "cpu") -> Network:
+    """Return the trained network of a run folder, ready to classify images [B, C, H, W] with pixels in [0, 1].
+
+    Raises UserError when the folder holds no run, or a damaged one.
+    """
+    return load_rule(run_dir, device)[0].network
+
+
+def load_rule(run_dir: str | Path, device: str = "cpu") -> tuple[Rule, Config]:
+    """Return the trained rule of a run folder, in evaluation mode, and its configuration."""
+    from omegaconf import OmegaConf
+
+    path = Path(run_dir)
+    if not (path / "config.yaml").exists() or not (path / "checkpoint.pt").exists():
+        raise UserError(f"{path}: no run here with a checkpoint; expected config.yaml and checkpoint.pt in it.")
+    try:
+        config: Config = OmegaConf.to_container(OmegaConf.load(path / "config.yaml"))  # type: ignore[assignment]
+        chosen = settings(config)
+    except Exception as error:
+        raise UserError(f"{path / 'config.yaml'} is damaged; train the run again with force=true.") from error
+    where = pick_device(device)
+    state = checkpoint.load(path / "checkpoint.pt", identity(config), where)
+    assert state is not None
+    rule = build_rule(config, chosen, Problem(**state["problem"])).to(where)
+    rule.load_state_dict(state["rule"]["module"])
+    return rule.eval(), config

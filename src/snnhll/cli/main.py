@@ -1,0 +1,97 @@
+"""The command line: find the sub-command, hand over its arguments, turn mistakes into one line and exit code 2.
+
+Nothing heavy is imported here: help, version and a misspelt command answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from snnhll.errors import UserError, nearest
+from snnhll.version import __version__
+
+COMMANDS = {
+    "train": "train one run, or a sweep with -m (the default command)",
+    "eval": "evaluate finished runs again, for instance under noise",
+    "ls": "list the options of every configuration group",
+    "show": "print the composed configuration",
+    "validate": "compose and check every option, preset and sweep",
+    "data": "download a data set and verify it",
+}
+
+HELP = f"""snnhll {__version__}: spiking neural networks trained without backpropagation through the network
+
+usage
+  snnhll [train] [KEY=VALUE ...]             one run; without arguments the digits default, about a minute
+  snnhll -m KEY=A,B,C [KEY=VALUE ...]        a sweep: one run for every combination
+  snnhll COMMAND --help                      what a command takes
+
+commands
+""" + "".join(f"  {name:<10} {text}\n" for name, text in COMMANDS.items()) + """
+examples
+  snnhll train loss=pred_sim data=mnist      SNN-HLL on MNIST with the settings of the thesis
+  snnhll -m loss=pred,sim,pred_sim seed=0,1  six runs
+  snnhll train experiment=hll_mnist_mlp data.root=DIR trainer.epochs=20
+  snnhll ls loss                             what loss= may be
+  snnhll show data=cifar10                   every key and its value
+  snnhll eval outputs/RUN noise=gaussian noise.std=0.1,0.2,0.4
+
+keys most often set
+  seed, output_dir, force, device, data.root, data.limit, trainer.epochs, trainer.update, trainer.precision,
+  architecture.spec, architecture.width, neuron.v_th, neuron.decay, loss.weights.NAME, optimizer.lr, tracking=none
+
+Tab completion: eval "$(snnhll -sc install=bash)" (or zsh's bash mode; install=fish).
+A run continues where it was interrupted: give the same command again. Finished runs are not repeated (force=true does).
+"""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; exits with 0, or 2 after a user's mistake, or 1 when jobs of a sweep failed."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if _strip_completion():
+        arguments = [a for a in arguments if a not in COMMANDS]
+    try:
+        command, rest = _split(arguments)
+        if command in ("--help", "-h", "help"):
+            print(HELP)
+        elif command in ("--version", "version"):
+            print(f"snnhll {__version__}")
+        elif "--help" in rest or "-h" in rest:
+            print(importlib.import_module(f"snnhll.cli.{command}").__doc__)
+        else:
+            sys.exit(importlib.import_module(f"snnhll.cli.{command}").main(rest))
+    except UserError as error:
+        print(f"snnhll: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("snnhll: interrupted; the same command continues from the last checkpoint.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the reader has gone; nothing is left to say or to close
+
+
+def _split(arguments: list[str]) -> tuple[str, list[str]]:
+    """Return the command and its arguments; overrides and Hydra's own flags alone mean `train`."""
+    if not arguments:
+        return "train", []
+    first, rest = arguments[0], arguments[1:]
+    if first in COMMANDS or first in ("--help", "-h", "help", "--version", "version"):
+        return first, rest
+    if "=" in first or first.startswith(("-", "+", "~")):
+        return "train", arguments
+    raise UserError(f"{first!r} is not a command.{nearest(first, COMMANDS)}")
+
+
+def _strip_completion() -> bool:
+    """Take a sub-command out of the line that Hydra's tab completion reads; True when completion was asked for."""
+    line = os.environ.get("COMP_LINE")
+    if line is None:
+        return False
+    words = line.split(" ")
+    if len(words) > 2 and words[1] in COMMANDS:
+        stripped = " ".join([words[0], *words[2:]])
+        point = int(os.environ.get("COMP_POINT", len(line))) - (len(line) - len(stripped))
+        os.environ |= {"COMP_LINE": stripped, "COMP_POINT": str(point)}
+    return True

@@ -1,0 +1,227 @@
+"""Composition of the configuration, its schemas, and the identity of a run.
+
+No torch here: composing, printing and hashing a configuration must be quick.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from snnhll.build import NonNegativeInt, Positive, PositiveInt, Range, check
+from snnhll.errors import UserError, nearest
+
+Config = dict[str, Any]
+
+# Keys that change where, how fast or how visibly a run happens, never what it computes.
+NOT_IDENTITY = (
+    "output_dir",
+    "force",
+    "device",
+    "threads",
+    "trust",
+    "tracking",
+    "data.root",
+    "data.download",
+    "data.recommended",
+    "trainer.checkpoint_minutes",
+    "trainer.eval_batch_size",
+)
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """How long and in which pieces a run trains."""
+
+    epochs: PositiveInt
+    batch_size: Annotated[int, Range(2)]
+    steps: PositiveInt
+    update: Literal["online", "accumulate", "final", "rate"]
+    precision: Literal["float32", "bfloat16"]
+    eval_batch_size: PositiveInt
+    checkpoint_minutes: Positive
+
+
+@dataclass(frozen=True)
+class ArchitectureSettings:
+    """The network as a specification string (snnhll.networks.spec) and what applies to all its layers."""
+
+    spec: str
+    width: Positive
+    dropout: Annotated[float, Range(0, 1, open_high=True)]
+    norm: Literal["none", "batch", "weight"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The root keys that are not groups."""
+
+    seed: NonNegativeInt
+    output_dir: str
+    force: bool
+    device: str
+    threads: PositiveInt | None
+    trust: list[str]
+    trainer: TrainerSettings
+    architecture: ArchitectureSettings
+
+
+def settings(config: Config) -> Settings:
+    """Return the checked settings of a composed configuration. Raises UserError on a wrong name, type or range."""
+    trainer = TrainerSettings(**check(TrainerSettings, config["trainer"], "trainer"))
+    layout = {k: v for k, v in config["architecture"].items() if k != "name"}
+    architecture = ArchitectureSettings(**check(ArchitectureSettings, layout, "architecture"))
+    own = {k: convert_root(config, k) for k in ("seed", "output_dir", "force", "device", "threads", "trust")}
+    return Settings(trainer=trainer, architecture=architecture, **own)
+
+
+def convert_root(config: Config, key: str) -> Any:
+    """Return one checked root key."""
+    try:
+        return check(Settings, {key: config[key]}, "config")[key]
+    except UserError as error:
+        raise UserError(str(error).removeprefix("config.")) from None
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configuration: that of the installed package, else the repository's."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def compose(overrides: Sequence[str], resolve: bool = True) -> Config:
+    """Return the composed configuration as plain dicts and lists. Raises UserError on a misspelt key or option."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return plain(hydra_compose("train", list(overrides)), resolve)
+    except Exception as error:
+        raise explain(error, overrides) from error
+
+
+def plain(config: Any, resolve: bool = True) -> Config:
+    """Return an OmegaConf configuration as plain dicts and lists, without Hydra's own node."""
+    from omegaconf import OmegaConf
+
+    container = OmegaConf.to_container(config, resolve=resolve)
+    assert isinstance(container, dict)
+    composed = {str(k): v for k, v in container.items() if k != "hydra"}
+    _check_sections(composed)
+    return composed
+
+
+def _check_sections(config: Config) -> None:
+    """Check that every root key and every group is there, and nothing else: an override can remove or add any key."""
+    sections = {"trainer", *groups()} - {"experiment"}
+    roots = {f.name for f in fields(Settings)}
+    for key in sorted(sections | roots):
+        if key not in config:
+            raise UserError(f"{key}: missing; it was removed, or replaced as a whole. See `snnhll show`.")
+        if key in sections and not isinstance(config[key], dict):
+            raise UserError(f"{key}: expected keys below it, as in `snnhll show`, got {config[key]!r}.")
+        if key in sections and key != "trainer" and "name" not in config[key]:
+            raise UserError(f"{key}.name: missing; choose an option with {key}=NAME.")
+    for key in config:
+        if key not in sections | roots:
+            raise UserError(f"{key}: no such key.{nearest(key, sections | roots)}")
+
+
+def explain(error: Exception, overrides: Sequence[str]) -> UserError:
+    """Return the one line that stands for an exception of Hydra or OmegaConf, with the nearest known name."""
+    if isinstance(error, UserError):
+        return error
+    text = " ".join(str(error).split())
+    if unreadable := next((o for o in overrides if "=" not in o and not o.startswith("~")), None):
+        return UserError(f"{unreadable!r} is not of the form KEY=VALUE.")
+    for override in overrides:
+        group, _, option = override.partition("=")
+        # a name of several groups (a=x,y) is Hydra's own matter, and so is what it finds in other folders
+        if group in groups() and not re.fullmatch(r"[\w./,-]+", option):
+            return UserError(f"{override}: expected the name of an option.{nearest(option, options(group))}")
+    if match := re.search(r"Could not find '([\w-]+)/([\w./-]+)'", text):
+        group, option = match.groups()
+        return UserError(f"{group}={option}: no such option.{nearest(option, options(group))}")
+    if match := re.search(r"Could not override '([\w.@/]+)'", text):
+        return _unknown_key(match[1], overrides)
+    if match := re.search(r"Key '([^']+)' is not in struct full_key: (\S+)", text):
+        return _unknown_key(match[2], overrides)
+    if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return UserError(f"{match[1]}: several values make a sweep, which needs -m; a list is written KEY=[a,b].")
+    if match := re.search(r"Config group override must be a string or a list. Got (\w+)", text):
+        return UserError(f"An option of a group is chosen by its name, not by a value of type {match[1]}; see `snnhll ls`.")
+    if "LexerNoViableAlt" in text or "mismatched input" in text or "no viable alternative" in text:
+        reason = text.split(" See https")[0]
+        return UserError(f"Cannot read the overrides: {reason}. Quote special characters: 'KEY=\"a,b\"'.")
+    return UserError(text.split(" Set the environment variable")[0].split(" See https")[0])
+
+
+def _unknown_key(key: str, overrides: Sequence[str]) -> UserError:
+    """Name the key most like an unknown one: that very name in another section, else a neighbour of its own section."""
+    try:
+        tree = compose([o for o in overrides if o.partition("=")[0] in groups()], resolve=False)
+    except UserError:
+        tree = compose([], resolve=False)
+    known = sorted({*_paths(tree), *groups()})
+    head, _, leaf = key.rpartition(".")
+    beside = [_leaf(path) for path in known if path.rpartition(".")[0] == head]
+    elsewhere = next((path for path in known if _leaf(path) == leaf), None)
+    roots = {path.partition(".")[0] for path in known}
+    hint = f" Did you mean {elsewhere!r}?" if elsewhere else nearest(leaf, beside) or nearest(key.split(".")[0], roots)
+    return UserError(f"{key}: no such key.{hint}")
+
+
+def _leaf(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
+def _paths(node: Any, above: str = "") -> list[str]:
+    """Return the dotted paths of all keys below `node` that are meant to be overridden."""
+    if not isinstance(node, dict):
+        return []
+    own = {f"{above}{key}": value for key, value in node.items() if key not in ("_target_", "name", "recommended")}
+    return [path for key, value in own.items() for path in (key, *_paths(value, f"{key}."))]
+
+
+def groups() -> list[str]:
+    """Return the names of all configuration groups."""
+    return sorted(p.name for p in conf_dir().iterdir() if p.is_dir())
+
+
+def options(group: str) -> list[str]:
+    """Return the names of all options of a group; files that open with an underscore are shared parts, not options."""
+    folder = conf_dir() / group
+    files = (p.relative_to(folder) for p in folder.rglob("*.yaml"))
+    return sorted(str(p.with_suffix("")) for p in files if not p.name.startswith("_"))
+
+
+def identity(config: Config) -> str:
+    """Return the hash of what defines a run: 12 hexadecimal digits, independent of place, device and display."""
+    defining = json.loads(json.dumps(config))
+    for path in NOT_IDENTITY:
+        *parents, leaf = path.split(".")
+        node = defining
+        for parent in parents:
+            node = node.get(parent, {})
+        node.pop(leaf, None)
+    return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def learner(config: Config) -> str:
+    """Return what a run is called by: its loss under rules that use one, else its rule."""
+    rule, loss = config["rule"]["name"], config["loss"]["name"]
+    return loss if rule == "local" else rule
+
+
+def run_name(config: Config) -> str:
+    """Return the name of the run's folder, readable first, unique by the hash."""
+    parts = (config["data"]["name"], config["architecture"]["name"], learner(config), f"s{config['seed']}")
+    return "-".join((*map(str, parts), identity(config)))

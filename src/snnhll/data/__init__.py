@@ -1,0 +1,53 @@
+"""Images on the training device: loaders of sets, augmentation, noise, and the batches made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from snnhll.build import build, check, convert
+from snnhll.data.augment import Augment
+from snnhll.data.imageset import ImageSet
+from snnhll.data.noise.noise import Noise
+from snnhll.data.pipeline import Data
+
+PIPELINE_KEYS = ("limit", "validation", "balanced", "drop_last")
+SHARED_KEYS = (*PIPELINE_KEYS, "name", "recommended", "root", "download", "augment")
+
+
+def open_data(
+    cfg_data: Mapping[str, Any],
+    *,
+    batch_size: int,
+    seed: int,
+    device: torch.device | str,
+    noise: Noise | None = None,
+) -> Data:
+    """Return the batches that a node of conf/data/ describes, as a plain dict.
+
+    noise: see `Data`. Raises UserError for options that are unknown, of a wrong type or out of range, and
+    for sets that are missing or damaged.
+    """
+    options = check(Data, {key: cfg_data[key] for key in PIPELINE_KEYS if key in cfg_data}, "data")
+    augment = Augment(**check(Augment, convert(cfg_data.get("augment", {}), dict, "data.augment"), "data.augment"))
+    return Data(
+        open_images(cfg_data),
+        batch_size=batch_size,
+        seed=seed,
+        device=device,
+        noise=noise,
+        augment=augment,
+        **options,
+    )
+
+
+def open_images(cfg_data: Mapping[str, Any]) -> ImageSet:
+    """Return the set of a node of conf/data/, downloading it when it is missing and data.download is true."""
+    root = Path(convert(cfg_data["root"], str, "data.root")).expanduser()
+    download = convert(cfg_data["download"], bool, "data.download")
+    loader = {key: value for key, value in cfg_data.items() if key not in SHARED_KEYS}
+    images: ImageSet = build(loader, "data", root=root, download=download)
+    return images

@@ -1,0 +1,163 @@
+"""One run: configuration to objects, objects to the loop, the loop to result.json; resume, status and failure."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from snnhll import memory
+from snnhll.assemble import Parts, assemble
+from snnhll.config import Config, Settings, compose, identity, run_name, settings
+from snnhll.metrics import Evaluation, evaluate, operations
+from snnhll.ops import which
+from snnhll.reports.run_pictures import draw_run
+from snnhll.results import Result, RunFolder
+from snnhll.run_state import RunState
+from snnhll.tracking.tracker import Tracker, Trackers
+from snnhll.training import Progress, train
+
+PACKAGES = ("torch", "torchvision", "hydra-core", "numpy", "numba")
+
+
+def train_from(overrides: Sequence[str] = (), display: Tracker | None = None) -> Result:
+    """Compose a configuration from overrides, as on the command line, and run it; `snnhll.train`.
+
+    display: hears of the progress; silent by default. Raises UserError for a user's mistake.
+    """
+    return run(compose(overrides), list(overrides), display or Tracker())
+
+
+def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bool = False) -> Result:
+    """Train, evaluate and write one run, or return its result when it has finished before.
+
+    keep_failure: record a failure before training starts in the run's folder too, as a sweep wants; otherwise a mistake in
+    the configuration leaves nothing behind. Raises UserError for a user's mistake, anything else for a defect.
+    """
+    path = Path(str(config["output_dir"])) / run_name(config)
+    done = RunFolder(path).result()
+    if done is not None and done.status == "finished" and not config["force"]:
+        return done
+    result = _blank(config, path, overrides)
+    with ExitStack() as stack:
+        if keep_failure:
+            stack.enter_context(RunFolder.create(path).recording(result))
+        chosen = settings(config)
+        if chosen.threads:
+            torch.set_num_threads(chosen.threads)
+        parts = assemble(config, chosen)
+        if not keep_failure:
+            stack.enter_context(RunFolder.create(path).recording(result))
+        folder = RunFolder(path)
+        _start(folder, config, result, chosen.force)
+        _run(parts, config, chosen, folder, result, Trackers(display, parts.tracker))
+    return result
+
+
+def _start(folder: RunFolder, config: Config, result: Result, force: bool) -> None:
+    from omegaconf import OmegaConf
+
+    if force:
+        for stale in ("checkpoint.pt", "best.pt", "metrics.jsonl"):
+            (folder.path / stale).unlink(missing_ok=True)
+    (folder.path / "error.txt").unlink(missing_ok=True)
+    OmegaConf.save(OmegaConf.create(config), folder.path / "config.yaml")
+    folder.write_result(result)
+
+
+def _run(parts: Parts, config: Config, chosen: Settings, folder: RunFolder, result: Result, tracker: Tracker) -> None:
+    data, rule = parts.data, parts.rule
+    memory.start_peak(data.device)
+    state = RunState(
+        folder, result.config_hash, data.device, 60 * chosen.trainer.checkpoint_minutes, asdict(parts.problem)
+    )
+    tracker.start(config, folder.path)
+    try:
+        progress = train(rule, data, parts.schedule, chosen.trainer, chosen.seed, state, tracker)
+        ended = time.perf_counter()
+        test = _on_test(parts, chosen)
+        result.peak_memory_bytes = memory.peak(data.device)
+        _describe(result, parts, test, progress, folder)
+        images, _ = next(iter(data.eval_batches("test", 16)))
+        pictures = draw_run(folder, test, rule.network, images, data.classes)
+        if state.load_best(rule):
+            result.test_accuracy_best_val = _on_test(parts, chosen).accuracy
+        result.pictures = [picture.name for picture in pictures]
+        result.wall_seconds = progress.wall + time.perf_counter() - ended
+        result.status = "finished"
+        folder.write_result(result)
+    except BaseException:
+        result.status = "failed"
+        tracker.finish(result, [])
+        raise
+    tracker.finish(result, pictures)
+
+
+def _on_test(parts: Parts, chosen: Settings) -> Evaluation:
+    """Evaluate on the test images, disturbed by noise where the configuration says so."""
+    noise = parts.noise if parts.noise.acts_in("test") else None
+    batches = parts.data.eval_batches("test", chosen.trainer.eval_batch_size, noise, chosen.seed)
+    return evaluate(parts.rule, batches, parts.problem.classes)
+
+
+def _describe(result: Result, parts: Parts, test: Evaluation, progress: Progress, folder: RunFolder) -> None:
+    """Fill in what the run reached and what it cost."""
+    network = parts.rule.network
+    last = folder.metrics()[-1]
+    result.test_accuracy = test.accuracy
+    result.val_accuracy, result.train_accuracy = last["val_accuracy"], last["train_accuracy"]
+    result.layer_test_accuracy = test.layer_accuracy
+    result.firing_rates, result.silent_share, result.saturated_share = test.rates, test.silent, test.saturated
+    result.samples_per_second = progress.samples / max(progress.seconds, 1e-9)
+    result.parameters = sum(p.numel() for p in network.parameters())
+    result.synaptic_operations_per_image, result.multiply_accumulates_per_image = operations(network, test.inputs)
+    result.data_variant = parts.data.variant
+    probe = torch.zeros(1, 1, 1, device=parts.data.device, dtype=network.precision)
+    result.backend = which(probe, network.blocks[0].neuron.surrogate)
+
+
+def _blank(config: Config, path: Path, overrides: list[str]) -> Result:
+    return Result(
+        status="running",
+        config_hash=identity(config),
+        overrides=overrides,
+        data=config["data"]["name"],
+        architecture=config["architecture"]["name"],
+        rule=config["rule"]["name"],
+        loss=config["loss"]["name"],
+        seed=config["seed"],
+        epochs=config["trainer"].get("epochs"),
+        run_dir=str(path),
+        device=_device_name(config["device"]),
+        versions=_versions(),
+        commit=_commit(),
+    )
+
+
+def _device_name(name: str) -> str:
+    if torch.cuda.is_available() and name != "cpu":
+        return torch.cuda.get_device_name()
+    return f"cpu, {torch.get_num_threads()} threads"
+
+
+def _versions() -> dict[str, str]:
+    from snnhll.version import __version__
+
+    return {"snnhll": __version__, "python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
+
+
+def _commit() -> str | None:
+    """Return the commit of the source checkout, with `+` when it has changes; None outside one."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,104 @@
+"""HSIC bottleneck of a layer (4-25, 4-30): forget the input, keep what tells the classes apart.
+
+    xz, as printed:              L = HSIC(X, Z) - β HSIC(Z, Y)
+    zz, Pogodin & Latham 2020:   L = HSIC(Z, Z) - β HSIC(Z, Y)
+
+X are the normalised pixels, Y the one-hot labels, Z the features of the layer's firing rates. With updates that see
+spikes step by step (trainer.update=accumulate or online), Z are the spikes at t and L is summed over t, as in (4-30).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from snnhll.build import NonNegative, PositiveInt
+from snnhll.kernels.cosine import Cosine
+from snnhll.kernels.degenerate import degenerate
+from snnhll.kernels.features import Reduction, reduction
+from snnhll.kernels.hsic import Estimator, centre
+from snnhll.kernels.kernel import Kernel
+from snnhll.losses.loss import Activity, Batch, Loss
+
+CAUSES = {
+    "identity": "the identity (every sample is unlike every other)",
+    "constant": "constant (all samples are alike)",
+}
+
+
+@dataclass(frozen=True)
+class Global:
+    """What every layer is told of a batch: centred kernels of input (xz only) and labels, [B, B] each."""
+
+    input: Tensor | None
+    labels: Tensor
+
+
+class HSICLoss(Loss):
+    """HSIC bottleneck. Without a readout of its own: it shapes features, it does not classify.
+
+    kernel: of X and Z, and of Y where label_kernel is "same"; "cosine" takes the centred cosine of the one-hot labels,
+    1 within a class and -1/(classes-1) between two. objective, beta: see above. estimator: "approximate" (4-23),
+    "biased" (4-21) or "unbiased". features, size: how rates are reduced before the kernel, and to how many values.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        objective: Literal["zz", "xz"] = "zz",
+        beta: NonNegative = 2.0,
+        estimator: Estimator = "approximate",
+        label_kernel: Literal["cosine", "same"] = "cosine",
+        features: Reduction = "group",
+        size: PositiveInt = 32,
+    ) -> None:
+        super().__init__()
+        self.kernel, self.objective, self.beta, self.estimator = kernel, objective, beta, estimator
+        self.label_kernel = kernel if label_kernel == "same" else Cosine(centred=True)
+        self.features = reduction(features, size)
+        self._unchecked = {"input", "labels", "features"}
+
+    @torch.no_grad()
+    def prepare(self, batch: Batch) -> Global:
+        labels = self._checked("labels", F.one_hot(batch.labels, batch.classes).to(batch.images), self.label_kernel)
+        if self.objective == "zz":
+            return Global(None, centre(labels, self.estimator))
+        pixels = self._checked("input", batch.images.flatten(1), self.kernel)
+        return Global(centre(pixels, self.estimator), centre(labels, self.estimator))
+
+    def forward(self, activity: Activity, target: Any) -> Tensor:
+        spikes = activity.spikes
+        z = self.features(spikes.flatten(0, 1)).unflatten(0, spikes.shape[:2])
+        return self.value(self.similarity(z), target)
+
+    def similarity(self, z: Tensor) -> Tensor:
+        """Kernel matrix [..., B, B] of features [..., B, D]."""
+        return self._checked("features", z, self.kernel)
+
+    def value(self, K: Tensor, target: Global) -> Tensor:
+        """The loss of the kernel matrix K [..., B, B] of Z, summed over leading dimensions."""
+        compressed = centre(K, self.estimator) if target.input is None else target.input
+        return ((compressed - self.beta * target.labels) * K).sum()
+
+    def slope(self, K: Tensor, target: Global) -> Tensor:
+        """Derivative of `value` for symmetric K: k̃(x) - β k̃(y), or 2k̃(z) - β k̃(y)."""
+        compressed = 2 * centre(K, self.estimator) if target.input is None else target.input
+        return compressed - self.beta * target.labels
+
+    def _checked(self, of: str, x: Tensor, kernel: Kernel) -> Tensor:
+        """Kernel matrix of x [..., B, D]; the first one of each kind is looked at, and a useless one warned about."""
+        K = kernel(x)
+        if of in self._unchecked:
+            self._unchecked.remove(of)
+            if problem := degenerate(K.view(-1, *K.shape[-2:])[-1]):
+                warnings.warn(
+                    f"loss hsic: the kernel {kernel} of the {of} is {CAUSES[problem]} on the first batch, to rounding "
+                    f"({x.shape[-1]} values a sample), so nothing is learned from it; try kernel.bandwidth=median.",
+                    stacklevel=2,
+                )
+        return K

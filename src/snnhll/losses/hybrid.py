@@ -1,0 +1,45 @@
+"""The loss of a layer: a weighted sum of terms (3-13..3-16)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnhll.losses.loss import Activity, Batch, Loss
+
+
+class HybridLoss(nn.Module):
+    """Σ_k w_k L_k over the terms of one layer."""
+
+    def __init__(self, terms: dict[str, Loss], weights: dict[str, float]) -> None:
+        super().__init__()
+        self.terms = nn.ModuleDict(terms)
+        self.weights = weights
+
+    def prepare(self, batch: Batch) -> dict[str, Any]:
+        """Return what each term needs of the batch; the same for every layer."""
+        return {name: self._term(name).prepare(batch) for name in self.weights}
+
+    def forward(self, activity: Activity, targets: dict[str, Any]) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Return the weighted sum (None when no term is due at these steps) and the value of each term that was."""
+        values = {
+            name: self._term(name)(activity, targets[name])
+            for name in self.weights
+            if activity.last or not self._term(name).once
+        }
+        if not values:
+            return None, {}
+        total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
+        return total, {name: value.detach() for name, value in values.items()}
+
+    def logits(self, rate: Tensor) -> Tensor | None:
+        """Return the class scores of the first term that has a classifier, [B, classes], or None."""
+        scores = (self._term(name).logits(rate) for name in self.weights)
+        return next((s for s in scores if s is not None), None)
+
+    def _term(self, name: str) -> Loss:
+        term = self.terms[name]
+        assert isinstance(term, Loss)
+        return term

@@ -1,0 +1,51 @@
+"""The interface of a local loss: a pure function of what one layer saw, plus its own small head."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch as losses see it. images [B, C, H, W] normalised; labels [B]; classes: number of classes."""
+
+    images: Tensor
+    labels: Tensor
+    classes: int
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What one layer saw and did. Gradients flow from `spikes` and `rate` into this layer only.
+
+    spikes: [S, B, ...], one entry per time step at which a per-step loss is due; the rate itself when losses are on rates.
+    rate: [B, ...], mean of the spikes over time. source: [B, ...], mean over time of the layer's input, detached.
+    last: whether these steps include the last one, when losses that are due once a sample are computed.
+    """
+
+    spikes: Tensor
+    rate: Tensor
+    source: Tensor
+    last: bool = True
+
+
+class Loss(nn.Module, ABC):
+    """One term of a layer's loss. `once` says that it is due once a sample, on rates, not at every step (section 3.2)."""
+
+    once: ClassVar[bool] = False
+
+    def prepare(self, batch: Batch) -> Any:
+        """Return what every layer's instance needs of a batch; computed once a batch. Independent of the layer."""
+        return batch.labels
+
+    @abstractmethod
+    def forward(self, activity: Activity, target: Any) -> Tensor:
+        """Return the loss, summed over the steps of `activity.spikes`, a scalar. target: what `prepare` returned."""
+
+    def logits(self, rate: Tensor) -> Tensor | None:
+        """Return the class scores [B, classes] of the layer's own head for its rate [B, ...]; None without such a head."""
+        return None

@@ -1,0 +1,78 @@
+"""Similarity matching (3-7..3-9): samples of one class should fire alike.
+
+    L_sim = Σ_t || Sim(E_θ(S^l[t])) - Sim(Y) ||_F²
+
+Sim is the cosine similarity of all pairs in the batch, Y the one-hot labels, E_θ a learnable map used in training only.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from snnhll.build import PositiveInt
+from snnhll.losses.features import pooled, pooled_length, pooled_side
+from snnhll.losses.loss import Activity, Batch, Loss
+from snnhll.networks.spec import Layer
+
+PRINTED_BATCH = 64
+EPS = 1e-8
+
+
+def similarity(x: Tensor, centre: bool) -> Tensor:
+    """Return the cosine similarity of all pairs of rows, [..., B, B], for x [..., B, D]; a row without norm gives 0."""
+    if centre:
+        x = x - x.mean(-1, keepdim=True)
+    unit = x / (x.square().sum(-1, keepdim=True) + EPS).sqrt()
+    return unit @ unit.transpose(-1, -2)
+
+
+class SimilarityLoss(Loss):
+    """Squared distance between the similarity of features and that of labels.
+
+    projection: E_θ, a 3x3 convolution (a matrix on vectors) without bias; false leaves it out. centre: remove every
+    sample's mean over features before the cosine, for features and labels alike. spatial: the feature of a map is the
+    "deviation" over space per channel, or the map flattened. head_size: maps are average-pooled to at most this many values
+    before E_θ; null keeps full resolution. embedding: length of E_θ's output on vectors; null keeps the layer's own.
+    scale: "pairs" is the mean over pairs times 64², the printed scale whatever the batch size; "sum" and "mean" as named.
+    """
+
+    def __init__(
+        self,
+        layer: Layer,
+        projection: bool = True,
+        centre: bool = True,
+        spatial: Literal["deviation", "flatten"] = "deviation",
+        head_size: PositiveInt | None = None,
+        embedding: PositiveInt | None = None,
+        scale: Literal["pairs", "sum", "mean"] = "pairs",
+    ) -> None:
+        super().__init__()
+        self.centre, self.spatial, self.scale = centre, spatial, scale
+        self.side = None if head_size is None else pooled_side(layer.out_shape, head_size)
+        if not projection:
+            self.projection: nn.Module = nn.Identity()
+        elif layer.kind == "conv":
+            self.projection = nn.Conv2d(layer.units, layer.units, 3, padding=1, bias=False)
+        else:
+            self.projection = nn.Linear(layer.units, embedding or pooled_length(layer.out_shape, None), bias=False)
+
+    def prepare(self, batch: Batch) -> Tensor:
+        return similarity(F.one_hot(batch.labels, batch.classes).to(batch.images.dtype), self.centre)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return feature vectors [N, D] of activity [N, ...]."""
+        z = self.projection(pooled(x, self.side))
+        if z.dim() == 2 or self.spatial == "flatten":
+            return z.flatten(1)
+        return (z.flatten(2).var(2, unbiased=False) + EPS).sqrt()
+
+    def forward(self, activity: Activity, target: Any) -> Tensor:
+        spikes = activity.spikes
+        x = self.features(spikes.flatten(0, 1)).unflatten(0, spikes.shape[:2])
+        error = (similarity(x, self.centre) - target).square()
+        if self.scale == "sum":
+            return error.sum()
+        return error.mean() * len(spikes) * (PRINTED_BATCH**2 if self.scale == "pairs" else 1)

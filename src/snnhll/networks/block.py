@@ -1,0 +1,66 @@
+"""One spiking layer: synapse, normalisation, neurons; then dropout and pooling on the way to the next layer.
+
+The local loss of a layer is taken on the spikes of `forward`, before dropout and pooling.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from snnhll.networks.norm import BatchNorm
+from snnhll.networks.spec import Layer
+from snnhll.networks.synapse import Synapse
+from snnhll.neurons.neuron import Neuron
+
+Norm = Literal["none", "batch", "weight"]
+
+
+class Block(nn.Module):
+    """Layer `layer` with its neurons. Sequences are [S, B, ...] with S = T, or 1 for a constant input."""
+
+    def __init__(self, layer: Layer, neuron: Neuron, norm: Norm, dropout: float) -> None:
+        super().__init__()
+        self.layer = layer
+        self.synapse = Synapse(layer, bias=norm != "batch", standardise=norm == "weight")
+        self.norm = BatchNorm(layer.units) if norm == "batch" else None
+        self.neuron = neuron
+        self.dropout = dropout
+
+    def current(self, x: Tensor) -> Tensor:
+        """Return the input current [S, B, ...] that x [S, B, ...] causes."""
+        z = self.synapse(x)
+        return z.to(self.synapse.weight.dtype) if self.norm is None else self.norm(z)
+
+    def forward(self, x: Tensor, steps: int, through_time: bool = False) -> Tensor:
+        """Return the spikes [T, B, ...], before dropout and pooling."""
+        return self.neuron(self.current(x), steps, through_time)
+
+    def gate(self, like: Tensor) -> Tensor | None:
+        """Return the dropout mask [B, ...], scaled by 1/(1-p) and shared over time; None when nothing is dropped."""
+        if not self.training or self.dropout == 0:
+            return None
+        return dropout_mask(like, self.dropout)
+
+    def transmit(self, spikes: Tensor, gate: Tensor | None) -> Tensor:
+        """Return what the next layer receives of spikes [S, B, ...]: gated, then max-pooled."""
+        sent = spikes if gate is None else spikes * gate
+        if self.layer.pool == 1:
+            return sent
+        return F.max_pool2d(sent.flatten(0, 1), self.layer.pool).unflatten(0, sent.shape[:2])
+
+
+def dropout_mask(like: Tensor, p: float) -> Tensor:
+    """Return a float32 mask shaped and laid out like `like` [B, C, H, W] or [B, F]: 0 with probability p, else 1/(1-p).
+
+    Sixteen random bits decide an element, four elements a draw, which costs a fifth of a Bernoulli draw each; p is met to
+    within 2^-17.
+    """
+    shape = like.movedim(1, -1).shape
+    count = like.numel()
+    words = torch.empty((count + 3) // 4, dtype=torch.int64, device=like.device).random_(-(2**63), None)
+    kept = words.view(torch.int16)[:count] >= round(p * 2**16) - 2**15
+    return (kept.to(torch.float32) / (1 - p)).view(shape).movedim(-1, 1)

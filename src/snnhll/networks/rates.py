@@ -1,0 +1,124 @@
+"""A layer whose gradient uses rates: one weight-gradient product instead of one a time step.
+
+The forward pass is exact. In the gradient, the presynaptic spikes s[t] of every step are replaced by their rate, as in the
+three-factor rule (4-36); the surrogate derivatives and the normalisation keep their value at every step, and gradients
+do not flow through time. With D = dL/dr, x̂ the normalised current and bars for means over time,
+
+    dL/dβ = Σ D σ̄',   dL/dγ = Σ D mean_t(σ'_t x̂_t),
+    dL/dz̄ = γ/σ [D σ̄' - (dL/dβ + x̄̂ dL/dγ) / M],   dL/dW = dL/dz̄ ⊗ r_in,     M = batch times positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnhll.networks.block import Block
+from snnhll.ops import lif_pass
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What travels between layers: spikes [S, B, ...] (S = 1: constant over time) and their rate [B, ...]."""
+
+    spikes: Tensor
+    rate: Tensor
+
+    @staticmethod
+    def of(spikes: Tensor) -> Signal:
+        """Return the signal of spikes [S, B, ...]."""
+        return Signal(spikes, spikes[0] if len(spikes) == 1 else spikes.float().mean(0))
+
+
+def rate_forward(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Signal]:
+    """Return the rate [B, ...] of a block in training, with the gradient above, and its detached signal to the next."""
+    if block.neuron.compiled is None:
+        return _by_autograd(block, signal, steps)
+    return _compiled(block, signal, steps)
+
+
+@torch.no_grad()
+def rate_inference(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Signal]:
+    """Return rate and outgoing signal without anything kept for a gradient."""
+    if block.neuron.compiled is None:
+        spikes = block(signal.spikes, steps)
+        return spikes.mean(0), Signal.of(block.transmit(spikes, None))
+    z = block.synapse(signal.spikes)
+    scale, shift = (None, None) if block.norm is None else block.norm.affine(z)[:2]
+    out = lif_pass(
+        z, steps, block.neuron.compiled, block.neuron.surrogate, scale, shift, None, block.layer.pool, gradient=False
+    )
+    return out.rate, Signal(out.spikes, out.output_rate)
+
+
+def _compiled(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Signal]:
+    assert block.neuron.compiled is not None
+    weight = block.synapse.effective_weight()
+    with torch.no_grad():
+        z = block.synapse(signal.spikes, weight)
+        scale = shift = mean = inverse = None
+        if block.norm is not None:
+            scale, shift, mean, inverse = block.norm.affine(z)
+        gate = block.gate(z[0].float())
+        out = lif_pass(
+            z, steps, block.neuron.compiled, block.neuron.surrogate, scale, shift, gate, block.layer.pool, gradient=True
+        )
+    gamma, beta = (None, block.synapse.bias) if block.norm is None else (block.norm.gamma, block.norm.beta)
+    source = signal.rate.to(signal.spikes.dtype)
+    maps = (out.rate, out.slope, out.slope_input, out.mean_input)
+    rate = _RateGradient.apply(weight, gamma, beta, block, source, (mean, inverse), maps)
+    return rate, Signal(out.spikes, out.output_rate)
+
+
+def _by_autograd(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Signal]:
+    """The same gradient written as a graph: the value of z[t] is exact, its gradient that of W applied to the rate."""
+    weight = block.synapse.effective_weight()
+    mean = block.synapse(signal.rate.unsqueeze(0), weight).float()
+    with torch.no_grad():
+        z = block.synapse(signal.spikes, weight).float()
+    z = z + (mean - mean.detach())
+    spikes = block.neuron(z if block.norm is None else block.norm(z), steps)
+    sent = block.transmit(spikes.detach(), block.gate(spikes[0].detach()))
+    return spikes.mean(0), Signal.of(sent)
+
+
+class _RateGradient(torch.autograd.Function):
+    """Identity on the rate, with the gradient of the module docstring."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        weight: Tensor,
+        gamma: Tensor | None,
+        beta: Tensor | None,
+        block: Block,
+        source_rate: Tensor,
+        statistics: tuple[Tensor | None, Tensor | None],
+        maps: tuple[Tensor, Tensor, Tensor, Tensor],
+    ) -> Tensor:
+        rate, slope, slope_input, mean_input = maps
+        ctx.block, ctx.statistics = block, statistics
+        ctx.save_for_backward(gamma, source_rate, slope, slope_input, mean_input)
+        return rate
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        gamma, source, slope, slope_input, mean_input = ctx.saved_tensors
+        per_channel = [d for d in range(slope.dim()) if d != 1]
+        shape = [-1 if d == 1 else 1 for d in range(slope.dim())]
+        grad_y = grads[0] * slope
+        grad_beta = grad_y.sum(per_channel)
+        grad_gamma = None
+        grad_z = grad_y
+        if gamma is not None:
+            mean, inverse = (s.view(shape) for s in ctx.statistics)
+            grad_gamma = ((grads[0] * slope_input).sum(per_channel) - mean.view(-1) * grad_beta) * inverse.view(-1)
+            count = slope.numel() // slope.shape[1]
+            constant = (grad_beta / count).view(shape)
+            linear = (grad_gamma / count).view(shape) * inverse
+            grad_z = (grad_y - constant - (mean_input - mean) * linear) * (gamma.view(shape) * inverse)
+        grad_weight = ctx.block.synapse.weight_gradient(source, grad_z.to(source.dtype)).to(slope.dtype)
+        return grad_weight, grad_gamma, grad_beta, None, None, None, None

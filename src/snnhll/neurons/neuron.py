@@ -1,0 +1,69 @@
+"""The interface of every spiking neuron.
+
+State is passed explicitly and starts fresh with every call of `forward`: nobody ever has to reset a neuron.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from snnhll.ops import LIFSettings
+from snnhll.surrogates.surrogate import Surrogate
+
+State = tuple[Tensor, ...]
+
+
+class Neuron(nn.Module, ABC):
+    """Turns input current into spikes. Subclasses implement one time step; `membrane` is the first tensor of the state."""
+
+    def __init__(self, surrogate: Surrogate) -> None:
+        super().__init__()
+        self.surrogate = surrogate
+
+    @abstractmethod
+    def start(self, current: Tensor) -> State:
+        """Return the resting state for a current of shape [B, ...]."""
+
+    @abstractmethod
+    def step(self, current: Tensor, state: State) -> tuple[Tensor, State, Tensor]:
+        """Advance one time step.
+
+        current: [B, ...]. Returns spikes [B, ...] in {0, 1}, the next state and the membrane potential at which the
+        threshold was compared, [B, ...].
+        """
+
+    @property
+    def compiled(self) -> LIFSettings | None:
+        """Settings under which the compiled kernels compute this neuron exactly; None where they do not."""
+        return None
+
+    def forward(self, current: Tensor, steps: int, through_time: bool = False) -> Tensor:
+        """Return spikes [T, B, ...] for currents [S, B, ...], S = T or 1 (a constant current).
+
+        through_time: whether gradients flow from one time step to the one before (backpropagation through time).
+        """
+        spikes, state = [], self.start(current[0])
+        for t in range(steps):
+            s, state, _ = self.step(current[t % len(current)], state)
+            spikes.append(s)
+            if not through_time:
+                state = detach(state)
+        return torch.stack(spikes)
+
+    @torch.no_grad()
+    def trace(self, current: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """Return membrane potentials and spikes, both [T, B, ...], for pictures."""
+        membranes, spikes, state = [], [], self.start(current[0])
+        for t in range(steps):
+            s, state, u = self.step(current[t % len(current)], state)
+            spikes.append(s)
+            membranes.append(u)
+        return torch.stack(membranes), torch.stack(spikes)
+
+
+def detach(state: State) -> State:
+    """Return the state cut from the graph of earlier time steps."""
+    return tuple(part.detach() for part in state)

@@ -1,0 +1,401 @@
+"""The kernels of the CPU fast path, compiled by Numba on first use and cached on disk.
+
+Arrays are flat, in the order [S, B, H, W, C]: channels innermost, as channels_last stores them; a linear layer has
+H = W = 1. A work item is one row of the output of one image. It is cut into runs short enough that membrane and sums
+stay in the first-level cache over all T steps, so every input is read once and every output written once. bfloat16
+travels as its 16 bits; arithmetic is float32. Without `fastmath` nothing is reassociated or fused, so spikes equal the
+reference's exactly; only the exponential inside a surrogate derivative may fuse multiply and add.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit, prange, types
+from numba.extending import overload
+
+RUN = 1024
+"""Elements a run holds at most (at least one pixel): their membranes and four sums take 20 KiB."""
+
+SUMS = 5
+"""Rows of a run's state: membrane, spikes, slope, slope times input, input."""
+
+FLUSH = 64
+"""Pixels summed in float32 before `moments` carries on in float64."""
+
+_inner = njit(error_model="numpy")  # without Python's check for a zero divisor, which would keep loops from vectors
+
+
+class Neuron(NamedTuple):
+    """LIFSettings as the kernels take them: after a spike the membrane is keep * (u - v_th) + v_reset.
+
+    keep = 1, v_reset = 0 is the soft reset, keep = 0 the hard one: one formula, so no branch in the loops.
+    """
+
+    decay: np.float32
+    v_th: np.float32
+    v_reset: np.float32
+    keep: np.float32
+
+
+class Extent(NamedTuple):
+    """Sizes of a pass: T, S (1 or T), B, H, W, C, side of the pooling window; gradient asks for the slopes."""
+
+    steps: int
+    inputs: int
+    batch: int
+    height: int
+    width: int
+    channels: int
+    pool: int
+    gradient: bool
+
+
+# One class a surrogate: Numba compiles by type, so only the surrogate in use is compiled, without a switch inside.
+# Derivative at x: `peak` times a shape of `rate * |x|`.
+class Sigmoid(NamedTuple):
+    peak: np.float32
+    rate: np.float32
+
+
+class Boxcar(NamedTuple):
+    peak: np.float32
+    rate: np.float32
+
+
+class Triangle(NamedTuple):
+    peak: np.float32
+    rate: np.float32
+
+
+class Exponential(NamedTuple):
+    peak: np.float32
+    rate: np.float32
+
+
+class Arctangent(NamedTuple):
+    peak: np.float32
+    rate: np.float32
+
+
+@njit(fastmath={"contract"}, error_model="numpy")
+def _exp2(y: Any) -> Any:
+    """2^y for y <= 0, relative error below 3e-7, without a call: the compiler turns the loop around it into vectors.
+
+    Adding 1.5 * 2^23 rounds y to the integer n in the low bits of the sum; 2^n is n in a float's exponent field; what
+    is left, within 1/2 of 0, goes through a least-maximum polynomial.
+    """
+    magic = np.float32(12582912.0)
+    y = max(y, np.float32(-126.0))
+    rounded = np.float32(y + magic)
+    f = y - (rounded - magic)
+    p = np.float32(0.00132647273)
+    p = p * f + np.float32(0.00967151299)
+    p = p * f + np.float32(0.0555073358)
+    p = p * f + np.float32(0.240222424)
+    p = p * f + np.float32(0.693147004)
+    p = np.float32(p * f + np.float32(1.0))
+    exponent = np.int32(rounded.view(np.int32) << np.int32(23))
+    return np.int32(p.view(np.int32) + exponent).view(np.float32)
+
+
+def _shape_of(surrogate: Any, x: Any) -> Any:
+    """Surrogate derivative at x over its peak. Numba takes the implementation of the surrogate's class from below."""
+    raise NotImplementedError
+
+
+@overload(_shape_of)
+def _shape_of_class(surrogate: Any, x: Any) -> Any:
+    def sigmoid(surrogate: Any, x: Any) -> Any:
+        e = _exp2(-abs(x) * surrogate.rate)
+        return e / ((np.float32(1.0) + e) * (np.float32(1.0) + e))
+
+    def boxcar(surrogate: Any, x: Any) -> Any:
+        return np.float32(1.0) if abs(x) <= surrogate.rate else np.float32(0.0)
+
+    def triangle(surrogate: Any, x: Any) -> Any:
+        return max(np.float32(0.0), np.float32(1.0) - abs(x) * surrogate.rate)
+
+    def exponential(surrogate: Any, x: Any) -> Any:
+        return _exp2(-abs(x) * surrogate.rate)
+
+    def arctangent(surrogate: Any, x: Any) -> Any:
+        y = x * surrogate.rate
+        return np.float32(1.0) / (np.float32(1.0) + y * y)
+
+    shapes = {Sigmoid: sigmoid, Boxcar: boxcar, Triangle: triangle, Exponential: exponential, Arctangent: arctangent}
+    return shapes[surrogate.instance_class]
+
+
+def _widen(x: Any) -> Any:
+    """Float32 value of a stored number."""
+    raise NotImplementedError
+
+
+@overload(_widen)
+def _widen_stored(x: Any) -> Any:
+    def bfloat16(x: Any) -> Any:
+        return np.uint32(np.uint32(x) << np.uint32(16)).view(np.float32)
+
+    def float32(x: Any) -> Any:
+        return x
+
+    return bfloat16 if x == types.uint16 else float32
+
+
+def _store(like: Any, value: Any) -> Any:
+    """`value`, a float32, as a number stored like `like`: bfloat16 rounds to nearest even."""
+    raise NotImplementedError
+
+
+@overload(_store)
+def _store_like(like: Any, value: Any) -> Any:
+    def bfloat16(like: Any, value: Any) -> Any:
+        bits = np.float32(value).view(np.uint32)
+        nearest = np.uint32(bits + np.uint32(0x7FFF) + (np.uint32(bits >> np.uint32(16)) & np.uint32(1)))
+        return np.uint16(nearest >> np.uint32(16)) if value == value else np.uint16(0x7FC0)
+
+    def float32(like: Any, value: Any) -> Any:
+        return np.float32(value)
+
+    return bfloat16 if like == types.uint16 else float32
+
+
+@_inner
+def _membrane(neuron: Neuron, v: Any, current: Any) -> Any:
+    return neuron.decay * v + current
+
+
+@_inner
+def _after(neuron: Neuron, u: Any, x: Any) -> Any:
+    """Membrane after the reset, where x = u - v_th."""
+    return x * neuron.keep + neuron.v_reset if x >= np.float32(0.0) else u
+
+
+@_inner
+def _step(neuron, z, on, scale, shift, state, spikes):  # type: ignore[no-untyped-def]
+    """One step of one run: `on` is what a spike is sent as, `state` holds membrane and sums over time as in `_run`."""
+    v, count = state[0], state[1]
+    off = on.dtype.type(0)
+    for i in range(spikes.size):
+        u = _membrane(neuron, v[i], _widen(z[i]) * scale[i] + shift[i])
+        x = u - neuron.v_th
+        spikes[i] = on[i] if x >= np.float32(0.0) else off
+        count[i] += np.float32(1.0) if x >= np.float32(0.0) else np.float32(0.0)
+        v[i] = _after(neuron, u, x)
+
+
+@_inner
+def _step_with_slope(surrogate, neuron, z, on, scale, shift, state, spikes):  # type: ignore[no-untyped-def]
+    """`_step`, and the sums over time that a rate-based gradient needs."""
+    v, count, slope, slope_input, total = state[0], state[1], state[2], state[3], state[4]
+    off = on.dtype.type(0)
+    for i in range(spikes.size):
+        raw = _widen(z[i])
+        u = _membrane(neuron, v[i], raw * scale[i] + shift[i])
+        x = u - neuron.v_th
+        spikes[i] = on[i] if x >= np.float32(0.0) else off
+        count[i] += np.float32(1.0) if x >= np.float32(0.0) else np.float32(0.0)
+        v[i] = _after(neuron, u, x)
+        derivative = _shape_of(surrogate, x)
+        slope[i] += derivative
+        slope_input[i] += derivative * raw
+        total[i] += raw
+
+
+@_inner
+def _mean(out, total, steps):  # type: ignore[no-untyped-def]
+    for i in range(out.size):
+        out[i] = total[i] / steps
+
+
+@_inner
+def _fill(x, value):  # type: ignore[no-untyped-def]
+    for i in range(x.size):
+        x[i] = value
+
+
+@_inner
+def _clear(x):  # type: ignore[no-untyped-def]
+    _fill(x, np.float32(0.0))
+
+
+@_inner
+def _add(total, stored):  # type: ignore[no-untyped-def]
+    for i in range(stored.size):
+        total[i] += _widen(stored[i])
+
+
+@_inner
+def _copy(to, stored):  # type: ignore[no-untyped-def]
+    for i in range(to.size):
+        to[i] = stored[i]
+
+
+@_inner
+def _raise_to(largest, other):  # type: ignore[no-untyped-def]
+    for i in range(largest.size):
+        largest[i] = largest[i] if _widen(largest[i]) >= _widen(other[i]) else other[i]
+
+
+@_inner
+def _pool(rows, channels, out):  # type: ignore[no-untyped-def]
+    """Max over the k rows [k, n], then over k neighbouring pixels, into `out`; what does not fill a window is left."""
+    k = rows.shape[0]
+    highest = rows[0]
+    for dy in range(1, k):
+        _raise_to(highest, rows[dy])
+    for j in range(out.size // channels):
+        pixel = out[j * channels : (j + 1) * channels]
+        _copy(pixel, highest[j * k * channels : (j * k + 1) * channels])
+        for dx in range(1, k):
+            _raise_to(pixel, highest[(j * k + dx) * channels : (j * k + dx + 1) * channels])
+
+
+@_inner
+def _run(surrogate, neuron, extent, one, z, scale, shift, gate, out, b, row, x0, columns):  # type: ignore[no-untyped-def]
+    """All steps of some columns of one output row of image b: k input rows, fewer where the map leaves a remainder."""
+    steps, inputs, batch, height, width, channels, k, gradient = extent
+    spikes, output_rate = out[0], out[1]
+    n = columns * channels
+    rows = min(k, height - row * k)
+    image = height * width * channels
+    first = ((b * height + row * k) * width + x0) * channels  # of this run, in one step
+    state = np.empty((rows, SUMS, n), np.float32)
+    on, sent = np.empty((rows, n), z.dtype), np.empty((rows, n), z.dtype)
+    for dy in range(rows):
+        for part in range(SUMS):
+            _clear(state[dy, part])
+        begin = first + dy * width * channels
+        if gate.size > 0:
+            _copy(on[dy], gate[begin : begin + n])
+        else:
+            _fill(on[dy], one)
+    pooled_width = width // k
+    pooled_image = height // k * pooled_width * channels
+    sent_first = b * pooled_image + (row * pooled_width + x0 // k) * channels
+    sent_n = columns // k * channels if rows == k else 0
+    sent_total = np.empty(sent_n, np.float32)
+    _clear(sent_total)
+    for t in range(steps):
+        sent_begin = t * batch * pooled_image + sent_first
+        target = spikes[sent_begin : sent_begin + sent_n]
+        for dy in range(rows):
+            begin = first + dy * width * channels + (t * batch * image if inputs > 1 else 0)
+            into = target if k == 1 else sent[dy]
+            if gradient:
+                _step_with_slope(surrogate, neuron, z[begin : begin + n], on[dy], scale, shift, state[dy], into)
+            else:
+                _step(neuron, z[begin : begin + n], on[dy], scale, shift, state[dy], into)
+        if k > 1 and sent_n > 0:
+            _pool(sent, channels, target)
+        if output_rate.size > 0:
+            _add(sent_total, target)
+    for dy in range(rows):
+        begin = first + dy * width * channels
+        _mean(out[2][begin : begin + n], state[dy, 1], np.float32(steps))
+        if gradient:
+            _mean(out[3][begin : begin + n], state[dy, 2], np.float32(steps) / surrogate.peak)
+            _mean(out[4][begin : begin + n], state[dy, 3], np.float32(steps) / surrogate.peak)
+            _mean(out[5][begin : begin + n], state[dy, 4], np.float32(steps))
+    if output_rate.size > 0:
+        _mean(output_rate[sent_first : sent_first + sent_n], sent_total, np.float32(steps))
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def lif_pass(surrogate, neuron, extent, one, z, scale, shift, gate, out):  # type: ignore[no-untyped-def]
+    """Fill the flat arrays of `out`, ordered as `Pass`. Empty arrays stand for no gate and for outputs not wanted."""
+    width, k = extent.width, extent.pool
+    rows = (extent.height + k - 1) // k
+    columns = max(RUN // (k * k * extent.channels), 1) * k
+    for item in prange(extent.batch * rows):
+        for x0 in range(0, width, columns):
+            b, row = item // rows, item % rows
+            _run(surrogate, neuron, extent, one, z, scale, shift, gate, out, b, row, x0, min(columns, width - x0))
+
+
+@_inner
+def _block_sums(z, pivot, sums):  # type: ignore[no-untyped-def]
+    n = pivot.size
+    first, second = np.empty(n, np.float32), np.empty(n, np.float32)
+    for begin in range(0, z.shape[0], FLUSH):
+        _clear(first)
+        _clear(second)
+        for p in range(begin, min(begin + FLUSH, z.shape[0])):
+            pixel = z[p]
+            for c in range(n):
+                d = _widen(pixel[c]) - pivot[c]
+                first[c] += d
+                second[c] += d * d
+        for c in range(n):
+            sums[0, c] += first[c]
+            sums[1, c] += second[c]
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def moment_sums(z, pivot, sums):  # type: ignore[no-untyped-def]
+    """Add to `sums` [blocks, 2, C] the sums of z - pivot and of its square, over blocks of the pixels of z [P, C]."""
+    size = (z.shape[0] + sums.shape[0] - 1) // sums.shape[0]
+    for block in prange(sums.shape[0]):
+        _block_sums(z[block * size : (block + 1) * size], pivot, sums[block])
+
+
+@_inner
+def _sequence_run(neuron, current, spikes, v, begin, end):  # type: ignore[no-untyped-def]
+    one, off = _store(spikes[0, 0], np.float32(1.0)), spikes.dtype.type(0)
+    _clear(v)
+    for t in range(spikes.shape[0]):
+        now = current[t if current.shape[0] > 1 else 0, begin:end]
+        sent = spikes[t, begin:end]
+        for i in range(sent.size):
+            u = _membrane(neuron, v[i], _widen(now[i]))
+            x = u - neuron.v_th
+            sent[i] = one if x >= np.float32(0.0) else off
+            v[i] = _after(neuron, u, x)
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def lif_sequence(neuron, current, spikes):  # type: ignore[no-untyped-def]
+    """Spikes [T, N] of the current [S, N]."""
+    for run in prange((spikes.shape[1] + RUN - 1) // RUN):
+        begin, end = run * RUN, min((run + 1) * RUN, spikes.shape[1])
+        _sequence_run(neuron, current, spikes, np.empty(end - begin, np.float32), begin, end)
+
+
+@_inner
+def _backward_run(neuron, surrogate, carry, through_reset, current, grad_spikes, grad_current, begin, end):  # type: ignore[no-untyped-def]
+    steps, n = grad_spikes.shape[0], end - begin
+    constant = current.shape[0] == 1
+    membranes = np.empty((steps, n), np.float32)
+    v, g, total = np.zeros(n, np.float32), np.zeros(n, np.float32), np.zeros(n, np.float32)
+    for t in range(steps):
+        now, saved = current[0 if constant else t, begin:end], membranes[t]
+        for i in range(n):
+            u = _membrane(neuron, v[i], _widen(now[i]))
+            saved[i] = u
+            v[i] = _after(neuron, u, u - neuron.v_th)
+    for t in range(steps - 1, -1, -1):
+        saved, grad, sent = membranes[t], grad_spikes[t, begin:end], grad_current[0 if constant else t, begin:end]
+        for i in range(n):
+            u = saved[i]
+            x = u - neuron.v_th
+            after = carry * g[i]  # gradient of the membrane after the reset, from the next step
+            by_spike = (x * neuron.keep + neuron.v_reset - u) * through_reset
+            kept = after * neuron.keep if x >= np.float32(0.0) else after
+            derivative = surrogate.peak * _shape_of(surrogate, x)
+            g[i] = kept + derivative * (_widen(grad[i]) + by_spike * after)
+            total[i] += g[i]
+            sent[i] = _store(sent[i], total[i] if constant else g[i])
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def lif_sequence_backward(neuron, surrogate, carry, through_reset, run, current, grad_spikes, grad_current):  # type: ignore[no-untyped-def]
+    """Gradient of the current [S, N] from that of the spikes [T, N]; the membrane is computed again, not stored.
+
+    `carry` is the decay where the gradient goes through time and 0 where not; `through_reset` is 1 where it also goes
+    through the spike that resets, else 0.
+    """
+    for item in prange((current.shape[1] + run - 1) // run):
+        begin, end = item * run, min((item + 1) * run, current.shape[1])
+        _backward_run(neuron, surrogate, carry, through_reset, current, grad_spikes, grad_current, begin, end)

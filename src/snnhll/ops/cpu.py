@@ -1,0 +1,232 @@
+"""The CPU fast path: tensors in and out of the compiled kernels. Imported only when it runs, for it loads Numba."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from snnhll.ops import compiled
+from snnhll.ops.layout import steps_flat
+from snnhll.ops.signature import LIFSettings, Pass
+from snnhll.ops.workspace import Workspace
+from snnhll.surrogates.arctangent import Arctangent
+from snnhll.surrogates.boxcar import Boxcar
+from snnhll.surrogates.exponential import Exponential
+from snnhll.surrogates.sigmoid import Sigmoid
+from snnhll.surrogates.surrogate import Surrogate
+from snnhll.surrogates.triangle import Triangle
+
+BLOCKS = 64
+"""Partial sums of `moments`, whatever the number of threads, so that the result does not depend on it."""
+
+NARROWEST = 64
+"""Channels the innermost loop of `moments` should find at least; fewer are taken together over several pixels."""
+
+SEQUENCE_RUN = 4096
+"""Membranes a run of the backward pass of `lif_sequence` may hold over all its steps: 16 KiB."""
+
+
+def lif_pass(
+    z: Tensor,
+    steps: int,
+    settings: LIFSettings,
+    surrogate: Surrogate,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    gate: Tensor | None = None,
+    pool: int = 1,
+    gradient: bool = True,
+    workspace: Workspace | None = None,
+) -> Pass:
+    """`snnhll.ops.lif_pass` for z that `layout.is_channels_last` holds, float32 or bfloat16.
+
+    `output_rate` is the very tensor `rate` where neither gate nor pool tells them apart.
+    """
+    channels, batch, size = z.shape[2], z.shape[1], list(z.shape[3:])
+    memory = _Memory(workspace or Workspace())
+    pooled = [side // pool for side in size]
+    spikes = memory.new("spikes", [steps, batch], channels, pooled, z.dtype)
+    rate = memory.new("rate", [batch], channels, size, torch.float32)
+    output_rate = rate
+    if gate is not None or pool > 1:
+        output_rate = memory.new("output_rate", [batch], channels, pooled, torch.float32)
+    means: list[Tensor | None] = [None, None, None]
+    if gradient:
+        means = [
+            memory.new(role, [batch], channels, size, torch.float32) for role in ("slope", "slope_input", "mean_input")
+        ]
+    out = (spikes, None if output_rate is rate else output_rate, rate, *means)
+    height, width = size or (1, 1)
+    extent = compiled.Extent(steps, z.shape[0], batch, height, width, channels, pool, gradient)
+    pixels = max(compiled.RUN // channels, 1) + pool
+    with _threads():
+        compiled.lif_pass(
+            _compiled_surrogate(surrogate),
+            _neuron(settings),
+            extent,
+            _array(torch.ones(1, dtype=z.dtype))[0],
+            _flat(z),
+            _tiled(scale, 1.0, channels, pixels),
+            _tiled(shift, 0.0, channels, pixels),
+            _gate(gate, z.dtype),
+            tuple(_NOTHING if x is None else _flat(x) for x in out),
+        )
+    if means[2] is not None and z.shape[0] == 1:
+        means[2].copy_(z[0])  # a mean of T equal numbers is that number, without rounding
+    return Pass(spikes, output_rate, rate, *means)
+
+
+def moments(z: Tensor) -> tuple[Tensor, Tensor]:
+    """`snnhll.ops.moments` for z that `layout.is_channels_last` holds, float32 or bfloat16.
+
+    Sums are taken about the first pixel, so that a mean far from zero does not swallow the variance.
+    """
+    channels = z.shape[2]
+    pixels = _flat(z).reshape(-1, channels)
+    together = math.gcd(len(pixels), -(-NARROWEST // channels)) if channels < NARROWEST else 1
+    pivot = _array(z.detach().movedim(2, -1).reshape(-1, channels)[0].float())
+    sums = np.zeros((BLOCKS, 2, together * channels))
+    with _threads():
+        compiled.moment_sums(pixels.reshape(-1, together * channels), np.tile(pivot, together), sums)
+    first, second = sums.sum(0).reshape(2, together, channels).sum(1) / len(pixels)
+    mean, var = torch.from_numpy(pivot + first), torch.from_numpy(second - first * first)
+    return mean.float(), var.float()
+
+
+def lif_sequence(
+    current: Tensor, steps: int, settings: LIFSettings, surrogate: Surrogate, through_time: bool, detach_reset: bool
+) -> Tensor:
+    """`snnhll.ops.lif_sequence` for a current that `layout.steps_flat` can view, float32 or bfloat16."""
+    return cast(Tensor, _Sequence.apply(current, steps, settings, surrogate, through_time, detach_reset))
+
+
+class _Sequence(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        current: Tensor,
+        steps: int,
+        settings: LIFSettings,
+        surrogate: Surrogate,
+        through_time: bool,
+        detach_reset: bool,
+    ) -> Tensor:
+        ctx.save_for_backward(current)
+        ctx.how = settings, surrogate, through_time, detach_reset
+        spikes = _like_steps(current, steps)
+        with _threads():
+            compiled.lif_sequence(_neuron(settings), _flat_array(current), _flat_array(spikes))
+        return spikes
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (current,) = ctx.saved_tensors
+        settings, surrogate, through_time, detach_reset = ctx.how
+        steps = grads[0].shape[0]
+        grad_spikes = _like_steps(current, steps).copy_(grads[0])
+        grad_current = _like_steps(current, current.shape[0])
+        with _threads():
+            compiled.lif_sequence_backward(
+                _neuron(settings),
+                _compiled_surrogate(surrogate),
+                np.float32(settings.decay if through_time else 0.0),
+                np.float32(0.0 if detach_reset else 1.0),
+                max(64, SEQUENCE_RUN // steps),
+                _flat_array(current),
+                _flat_array(grad_spikes),
+                _flat_array(grad_current),
+            )
+        return grad_current, None, None, None, None, None
+
+
+_NOTHING = np.empty(0, np.float32)
+
+
+class _Memory:
+    """Makes outputs whose memory order is channels last, as the kernels write them."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def new(self, role: str, lead: list[int], channels: int, size: Sequence[int], dtype: torch.dtype) -> Tensor:
+        stored = self.workspace.take(role, [*lead, *size, channels], dtype)
+        return stored.movedim(-1, len(lead))
+
+
+@contextmanager
+def _threads() -> Iterator[None]:
+    """Use as many threads as torch does, and leave Numba's own setting as it was."""
+    wanted = torch.get_num_threads()
+    before = numba.get_num_threads()
+    if torch.get_num_threads() != wanted:
+        torch.set_num_threads(wanted)  # Numba, starting its OpenMP threads, had set their number for torch as well
+    numba.set_num_threads(min(wanted, numba.config.NUMBA_NUM_THREADS))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
+def _neuron(settings: LIFSettings) -> compiled.Neuron:
+    keep, v_reset = (1.0, 0.0) if settings.reset == "soft" else (0.0, settings.v_reset)
+    return compiled.Neuron(*(np.float32(x) for x in (settings.decay, settings.v_th, v_reset, keep)))
+
+
+def _compiled_surrogate(surrogate: Surrogate) -> Any:
+    """Class and (peak, rate) of `compiled` for a surrogate of this package: derivative = peak * shape(rate * |x|)."""
+    p = surrogate.parameter
+    kinds: dict[type[Surrogate], tuple[Any, float, float]] = {
+        Sigmoid: (compiled.Sigmoid, p, p / math.log(2)),
+        Boxcar: (compiled.Boxcar, 1 / (2 * p), p),
+        Triangle: (compiled.Triangle, 1 / p, 1 / p),
+        Exponential: (compiled.Exponential, p, p / math.log(2)),
+        Arctangent: (compiled.Arctangent, p / 2, math.pi / 2 * p),
+    }
+    kind, peak, rate = kinds[type(surrogate)]
+    return kind(np.float32(peak), np.float32(rate))
+
+
+def _tiled(vector: Tensor | None, default: float, channels: int, pixels: int) -> np.ndarray:
+    """One value a channel, repeated over the pixels of a run."""
+    if vector is None:
+        return np.full(pixels * channels, default, np.float32)
+    return np.tile(_array(vector.detach().float()), pixels)
+
+
+def _gate(gate: Tensor | None, dtype: torch.dtype) -> np.ndarray:
+    """The gate in the order and precision of what is sent; empty for none."""
+    if gate is None:
+        return _array(torch.empty(0, dtype=dtype))
+    return _array(gate.movedim(1, -1).float().to(dtype).contiguous()).reshape(-1)
+
+
+def _array(x: Tensor) -> np.ndarray:
+    """NumPy's view of a tensor; bfloat16, which NumPy lacks, as its bits."""
+    x = x.detach()
+    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
+
+
+def _flat(x: Tensor) -> np.ndarray:
+    """All of a tensor whose memory order is channels last, in that order."""
+    return _array(x.movedim(-3, -1) if x.dim() > 3 else x).reshape(-1)
+
+
+def _flat_array(x: Tensor) -> np.ndarray:
+    view = steps_flat(x)
+    assert view is not None, "the dispatch lets only layouts through that `steps_flat` can view"
+    return _array(view)
+
+
+def _like_steps(current: Tensor, steps: int) -> Tensor:
+    """An empty [steps, B, ...] in the memory order of `current`."""
+    if current.is_contiguous():
+        return current.new_empty((steps, *current.shape[1:]))
+    last = current.movedim(2, -1)
+    return last.new_empty((steps, *last.shape[1:])).movedim(-1, 2)

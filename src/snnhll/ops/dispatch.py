@@ -1,0 +1,141 @@
+"""The one place that chooses between the reference and a fast path."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import warnings
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from snnhll.ops import reference
+from snnhll.ops.layout import is_channels_last, steps_flat
+from snnhll.ops.signature import LIFSettings, Pass, check_pass, check_steps
+from snnhll.ops.workspace import Workspace
+from snnhll.surrogates.arctangent import Arctangent
+from snnhll.surrogates.boxcar import Boxcar
+from snnhll.surrogates.exponential import Exponential
+from snnhll.surrogates.sigmoid import Sigmoid
+from snnhll.surrogates.surrogate import Surrogate
+from snnhll.surrogates.triangle import Triangle
+
+COMPILED_SURROGATES = (Sigmoid, Boxcar, Triangle, Exponential, Arctangent)
+
+
+def lif_pass(
+    z: Tensor,
+    steps: int,
+    settings: LIFSettings,
+    surrogate: Surrogate,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    gate: Tensor | None = None,
+    pool: int = 1,
+    gradient: bool = True,
+    workspace: Workspace | None = None,
+) -> Pass:
+    """Everything the rate-based update of one layer needs, in one pass over its pre-activations.
+
+    Runs T = `steps` steps of (3-1, 3-2) on the current z * scale + shift (z itself without them) and returns a `Pass`.
+    No gradient flows through it.
+
+    Args:
+        z: [S, B, C, H, W] or [S, B, F]; S is T, or 1 for a current that is the same at every step.
+        steps: T.
+        settings: the neuron.
+        surrogate: whose derivative is averaged into `slope` and `slope_input`.
+        scale, shift: [C], a folded normalisation; multiplied, then added, each rounded to float32.
+        gate: [B, C, H, W], multiplies what is sent at every step (a dropout mask with its 1 / (1 - p)), rounded to the
+            dtype of z.
+        pool: side of the max pooling of what is sent; rows and columns that do not fill a window are dropped.
+        gradient: False leaves `slope`, `slope_input` and `mean_input` out.
+        workspace: buffers to write the results to, so that repeated calls touch no fresh memory.
+
+    Raises:
+        UserError: shapes, steps or pool do not fit each other.
+    """
+    check_pass(z, steps, scale, shift, gate, pool)
+    fast = _fast_path(z, surrogate, is_channels_last(z))
+    if fast is None:
+        return reference.lif_pass(z, steps, settings, surrogate, scale, shift, gate, pool, gradient)
+    return fast.lif_pass(z, steps, settings, surrogate, scale, shift, gate, pool, gradient, workspace)
+
+
+def moments(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [C] and biased variance [C] of z [S, B, C, ...] over all sizes but C; float32, summed in float64.
+
+    The same numbers from run to run, and for every number of threads. No gradient flows through it.
+    """
+    fast = _fast_path(z, None, is_channels_last(z))
+    return reference.moments(z) if fast is None else fast.moments(z)
+
+
+def lif_sequence(
+    current: Tensor, steps: int, settings: LIFSettings, surrogate: Surrogate, through_time: bool, detach_reset: bool
+) -> Tensor:
+    """Spikes [T, B, ...] of T = `steps` steps of (3-1, 3-2) on a current [S, B, ...]; differentiable.
+
+    Args:
+        current: S is T, or 1 for a current that is the same at every step; its gradient is then the sum over t.
+        through_time: False cuts the membrane between steps: the gradient of s[t] reaches the current of step t alone.
+        detach_reset: True cuts the path through the spike that resets, so that time is crossed by the decay only.
+
+    Raises:
+        UserError: the current has neither one step nor T.
+    """
+    check_steps(current, steps)
+    fast = _fast_path(current, surrogate, steps_flat(current) is not None)
+    path = reference if fast is None else fast
+    return path.lif_sequence(current, steps, settings, surrogate, through_time, detach_reset)
+
+
+def which(z: Tensor, surrogate: Surrogate | None = None) -> str:
+    """Path that `lif_pass` and `moments` take for z: "numba", or "reference: " and the reason."""
+    reason = _uncovered(z) or _obstacle(surrogate, is_channels_last(z))
+    return f"reference: {reason}" if reason else "numba"
+
+
+def _fast_path(z: Tensor, surrogate: Surrogate | None, in_order: bool) -> ModuleType | None:
+    """Return the module that serves these arguments, or None for the reference, with a notice if that can be mended."""
+    if _uncovered(z):
+        return None
+    reason = _obstacle(surrogate, in_order)
+    if reason:
+        _notice(reason)
+        return None
+    return importlib.import_module("snnhll.ops.cpu")
+
+
+def _uncovered(z: Tensor) -> str | None:
+    """Why no fast path is meant for z at all: the reference is then what the user asked for."""
+    if z.device.type != "cpu":
+        return f"no fast path on {z.device.type}"
+    if z.dtype not in (torch.float32, torch.bfloat16):
+        return f"no fast path for {z.dtype}"
+    return None
+
+
+def _obstacle(surrogate: Surrogate | None, in_order: bool) -> str | None:
+    """Why the fast path meant for these arguments cannot take them."""
+    if not in_order:
+        return "the input is not contiguous (maps: channels_last) in memory"
+    if surrogate is not None and type(surrogate) not in COMPILED_SURROGATES:
+        return f"surrogate {type(surrogate).__name__} has no compiled form"
+    return _import_error()
+
+
+@functools.cache
+def _import_error() -> str | None:
+    try:
+        importlib.import_module("snnhll.ops.cpu")
+    except ImportError as error:
+        return f"numba does not import ({error})"
+    return None
+
+
+@functools.cache
+def _notice(reason: str) -> None:
+    """Warn once a process for each reason."""
+    warnings.warn(f"the slow reference kernels run: {reason}", RuntimeWarning, stacklevel=4)

@@ -1,0 +1,130 @@
+"""The pictures of one run: learning curves, activity per layer, confusion matrix, a spike raster with membranes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnhll.metrics import Evaluation
+from snnhll.networks.network import Network
+from snnhll.results import RunFolder
+
+RASTER_NEURONS = 60
+TRACED_NEURONS = 3
+
+
+def draw_run(
+    folder: RunFolder, test: Evaluation, network: Network, images: Tensor, classes: Sequence[str]
+) -> list[Path]:
+    """Write all pictures of a finished run into its folder and return their paths. images: some test images [B, C, H, W]."""
+    rows = folder.metrics()
+    network.eval()
+    return [
+        _curves(folder.path, rows),
+        _activity(folder.path, rows),
+        _confusion(folder.path, test.confusion, classes),
+        _raster(folder.path, network, images),
+    ]
+
+
+def _curves(path: Path, rows: list[dict[str, Any]]) -> Path:
+    from snnhll.reports import style
+
+    picture, (accuracy, losses) = style.figure(columns=2)
+    epochs = [row["epoch"] + 1 for row in rows]
+    accuracy.plot(epochs, [100 * row["train_accuracy"] for row in rows], color=style.COLOURS[0], label="training")
+    if rows[0]["val_accuracy"] is not None:
+        accuracy.plot(epochs, [100 * row["val_accuracy"] for row in rows], color=style.COLOURS[1], label="validation")
+    for i, _ in enumerate(rows[0]["layer_val_accuracy"][:-1]):
+        values = [row["layer_val_accuracy"][i] for row in rows]
+        if values[0] is not None:
+            colour = style.COLOURS[(i + 2) % len(style.COLOURS)]
+            accuracy.plot(epochs, [100 * v for v in values], ":", color=colour, label=f"head of layer {i + 1}")
+    accuracy.set(xlabel="epoch", ylabel="accuracy in %", title="Accuracy")
+    for panel in (accuracy, losses):
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    accuracy.legend()
+    for i, name in enumerate(rows[0]["losses"]):
+        line = ("-", "--", "-.", ":")[i // len(style.COLOURS) % 4]
+        colour = style.COLOURS[i % len(style.COLOURS)]
+        losses.plot(epochs, [row["losses"][name] for row in rows], line, color=colour, label=name)
+    losses.set(xlabel="epoch", ylabel="mean over steps", title="Losses", yscale="log")
+    losses.legend(fontsize=8, ncols=2)
+    return style.save(picture, path / "curves.png")
+
+
+def _activity(path: Path, rows: list[dict[str, Any]]) -> Path:
+    from snnhll.reports import style
+
+    picture, panels = style.figure(columns=3, width=4.0)
+    titles = {
+        "firing_rates": ("Firing rate", "spikes per step"),
+        "silent_share": ("Silent neurons", "share"),
+        "saturated_share": ("Saturated neurons", "share"),
+    }
+    for panel, (key, (title, unit)) in zip(panels, titles.items(), strict=True):
+        for i, _ in enumerate(rows[0][key]):
+            colour, marker = style.COLOURS[i % len(style.COLOURS)], style.MARKERS[i % len(style.MARKERS)]
+            values = [row[key][i] for row in rows]
+            panel.plot([row["epoch"] + 1 for row in rows], values, color=colour, marker=marker, ms=3, label=f"layer {i + 1}")
+        panel.set(xlabel="epoch", ylabel=unit, title=title)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.set_ylim(bottom=0)
+    panels[0].legend()
+    return style.save(picture, path / "activity.png")
+
+
+def _confusion(path: Path, table: list[list[int]], classes: Sequence[str]) -> Path:
+    from snnhll.reports import style
+
+    side = min(0.35 * len(classes) + 2, 12)
+    picture, (panel,) = style.figure(width=side + 0.8, height=side)
+    shares = [[100 * count / max(sum(row), 1) for count in row] for row in table]
+    image = panel.imshow(shares, cmap="cividis", vmin=0, vmax=100)
+    panel.grid(False)
+    picture.colorbar(image, label="% of the class")
+    if len(classes) <= 20:
+        panel.set_xticks(range(len(classes)), classes, rotation=90)
+        panel.set_yticks(range(len(classes)), classes)
+        for i, row in enumerate(table):
+            for j, count in enumerate(row):
+                if count:
+                    ink = "black" if shares[i][j] > 50 else "white"
+                    panel.text(j, i, str(count), ha="center", va="center", fontsize=7, color=ink)
+    panel.set(xlabel="predicted", ylabel="true", title="Test images")
+    return style.save(picture, path / "confusion.png")
+
+
+def _raster(path: Path, network: Network, images: Tensor) -> Path:
+    """Draw the spikes of some neurons of each layer for one image, busiest first, and below them membrane traces of a few."""
+    from snnhll.reports import style
+
+    traces = [(u[:, 0].flatten(1).float().cpu(), s[:, 0].flatten(1).float().cpu()) for u, s in network.traces(images[:1])]
+    picture, panels = style.figure(columns=len(traces), rows=2, width=3.4, height=2.8)
+    for i, (membrane, spikes) in enumerate(traces):
+        shown = _spread(spikes.mean(0))
+        step, neuron = spikes[:, shown].nonzero(as_tuple=True)
+        top, bottom = panels[i], panels[len(traces) + i]
+        top.scatter(step + 1, neuron, s=6, marker="|", color=style.COLOURS[0])
+        top.set(title=f"layer {i + 1}", xlabel="time step", xlim=(0.5, len(spikes) + 0.5))
+        for j, unit in enumerate(shown[len(shown) // (2 * TRACED_NEURONS) :: max(len(shown) // TRACED_NEURONS, 1)]):
+            bottom.plot(range(1, len(spikes) + 1), membrane[:, unit], "o-", ms=3, color=style.COLOURS[j + 1])
+        compiled = network.blocks[i].neuron.compiled
+        if compiled is not None:
+            bottom.axhline(compiled.v_th, color="black", lw=0.8, ls="--")
+        bottom.set(xlabel="time step", xlim=(0.5, len(spikes) + 0.5))
+    panels[0].set_ylabel("neurons that fire, busiest first")
+    panels[len(traces)].set_ylabel("membrane potential")
+    return style.save(picture, path / "raster.png")
+
+
+def _spread(rates: Tensor) -> Tensor:
+    """Return the indices of neurons that fire, spread evenly from the busiest to the quietest; any neurons if none does."""
+    order = rates.argsort(descending=True)
+    active = order[: max(int((rates > 0).sum()), 1)]
+    places = torch.linspace(0, len(active) - 1, min(RASTER_NEURONS, len(active))).long()
+    return active[places]

@@ -1,0 +1,26 @@
+"""Surrogate-gradient backpropagation through time (STBP, Wu et al. 2018): the reference every table needs.
+
+One loss at the readout, CE(y, mean over t of W s^L[t]), its gradient through all layers and all time steps.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from snnhll.networks.network import Network
+from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct, descend
+
+
+class BPTTRule(Rule):
+    """Global backpropagation on the same network that the local rules train."""
+
+    def __init__(self, network: Network, make_optimizer: MakeOptimizer) -> None:
+        super().__init__(network)
+        self.optimizers = [make_optimizer(network.parameters())]
+
+    def step(self, images: Tensor, labels: Tensor) -> Metrics:
+        logits = self.network(images)
+        loss = F.cross_entropy(logits, labels)
+        descend(self.optimizers[0], loss)
+        return {"readout/pred": loss.detach(), "correct": correct(logits, labels)}

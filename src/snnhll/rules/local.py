@@ -1,0 +1,163 @@
+"""Local learning (chapter 3): every layer descends its own loss; nothing is propagated back through the network.
+
+Update modes, after algorithm 3.1:
+
+    online      at every time step: loss, gradient at t alone, weight update (3-5, 3-6, 3-17); nothing is stored over time
+    accumulate  the online gradients summed over t, one weight update a batch
+    final       losses on rates after the last step (3-18..3-20), gradient through the layer's own T steps
+    rate        losses on rates; the gradient's presynaptic term is a rate too (networks/rates.py)
+
+All but online train one layer after another with its input detached, and free its graph before the next layer starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from snnhll.losses.hybrid import HybridLoss
+from snnhll.losses.loss import Activity, Batch
+from snnhll.networks.block import Block
+from snnhll.networks.network import Network
+from snnhll.networks.rates import Signal, rate_forward
+from snnhll.networks.spec import Layer
+from snnhll.neurons.neuron import State, detach
+from snnhll.rules.rule import MakeOptimizer, Metrics, Outcome, Rule, correct, descend
+
+Update = Literal["online", "accumulate", "final", "rate"]
+
+
+@dataclass
+class Unit:
+    """A layer with its own loss and its own optimiser: all that its learning needs."""
+
+    name: str
+    block: Block
+    loss: HybridLoss
+    optimizer: Optimizer
+
+    def learn(self, activity: Activity, targets: dict[str, Any], metrics: Metrics) -> None:
+        """Descend the layer's loss on what it did, adding the value of each term to `metrics`."""
+        total, values = self.loss(activity, targets)
+        if total is not None:
+            descend(self.optimizer, total)
+        for name, value in values.items():
+            key = f"{self.name}/{name}"
+            metrics[key] = metrics[key] + value if key in metrics else value
+
+
+@dataclass
+class Membrane:
+    """What an online layer carries between time steps: neuron state, dropout mask, counts of spikes and of inputs."""
+
+    state: State
+    gate: Tensor | None
+    fired: Tensor | float = 0.0
+    received: Tensor | float = 0.0
+
+
+class LocalRule(Rule):
+    """Local losses per layer, and a linear readout trained by cross-entropy on its detached input."""
+
+    def __init__(
+        self,
+        network: Network,
+        make_loss: Callable[[Layer], HybridLoss],
+        make_optimizer: MakeOptimizer,
+        update: Update = "accumulate",
+    ) -> None:
+        super().__init__(network)
+        self.update = update
+        self.losses: list[HybridLoss] = torch.nn.ModuleList(  # type: ignore[assignment]
+            make_loss(block.layer) for block in network.blocks
+        )
+        self.units = []
+        for i, (block, loss) in enumerate(zip(network.blocks, self.losses, strict=True), 1):
+            optimizer = make_optimizer([*block.parameters(), *loss.parameters()])
+            self.units.append(Unit(f"layer{i}", block, loss, optimizer))
+        self.readout_optimizer = make_optimizer(network.readout.parameters())
+        self.optimizers = [*(unit.optimizer for unit in self.units), self.readout_optimizer]
+
+    def step(self, images: Tensor, labels: Tensor) -> Metrics:
+        batch = Batch(self.network.normalised(images), labels, self.network.classes)
+        targets = self.losses[0].prepare(batch)
+        coded = self.network.encode(images)
+        if self.update == "online":
+            return self._online(coded, labels, targets)
+        return self._layer_by_layer(coded, labels, targets)
+
+    def _layer_by_layer(self, coded: Tensor, labels: Tensor, targets: dict[str, Any]) -> Metrics:
+        metrics: Metrics = {}
+        signal = Signal.of(coded)
+        for unit in self.units:
+            activity, outgoing = self._run(unit.block, signal)
+            unit.learn(activity, targets, metrics)
+            signal = outgoing
+        return metrics | self._learn_readout(signal, labels)
+
+    def _run(self, block: Block, signal: Signal) -> tuple[Activity, Signal]:
+        """Run a layer over all steps. Returns what its loss sees and the detached signal to the next layer."""
+        steps = self.network.steps
+        if self.update == "rate":
+            rate, outgoing = rate_forward(block, signal, steps)
+            return Activity(rate.unsqueeze(0), rate, signal.rate), outgoing
+        spikes = block(signal.spikes, steps, through_time=self.update == "final")
+        rate = spikes.mean(0)
+        with torch.no_grad():
+            sent = block.transmit(spikes, block.gate(spikes[0])).to(self.network.precision)
+        seen = rate.unsqueeze(0) if self.update == "final" else spikes
+        return Activity(seen, rate, signal.rate), Signal.of(sent)
+
+    def _learn_readout(self, signal: Signal, labels: Tensor) -> Metrics:
+        """Train the readout on spikes step by step (accumulate) or on their rate, and predict by the mean over time."""
+        received = signal.spikes if self.update == "accumulate" else signal.rate.unsqueeze(0)
+        logits = self.network.classify(received)
+        loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits))) * len(logits)
+        descend(self.readout_optimizer, loss)
+        return {"readout/pred": loss.detach(), "correct": correct(logits.mean(0), labels)}
+
+    def _online(self, coded: Tensor, labels: Tensor, targets: dict[str, Any]) -> Metrics:
+        """One time step through all layers at a time; every layer updates before the next one runs."""
+        metrics: Metrics = {}
+        carried: dict[str, Membrane] = {}
+        logits = torch.zeros(len(labels), self.network.classes, device=labels.device)
+        steps = self.network.steps
+        for t in range(steps):
+            x = coded[t % len(coded)]
+            for unit in self.units:
+                activity, x = self._step_unit(unit, x, carried, last=t == steps - 1)
+                unit.learn(activity, targets, metrics)
+            logits += self._learn_readout_online(x, labels, metrics)
+        return metrics | {"correct": correct(logits, labels)}
+
+    def _step_unit(self, unit: Unit, x: Tensor, carried: dict[str, Membrane], last: bool) -> tuple[Activity, Tensor]:
+        block, steps = unit.block, self.network.steps
+        current = block.current(x.unsqueeze(0))[0]
+        if unit.name not in carried:
+            carried[unit.name] = Membrane(block.neuron.start(current), block.gate(current.detach()))
+        own = carried[unit.name]
+        spikes, state, _ = block.neuron.step(current, own.state)
+        own.state = detach(state)
+        rate = (own.fired + spikes) / steps
+        own.fired, own.received = own.fired + spikes.detach(), own.received + x
+        sent = block.transmit(spikes.detach().unsqueeze(0), own.gate)[0].to(self.network.precision)
+        return Activity(spikes.unsqueeze(0), rate, own.received / steps, last), sent
+
+    def _learn_readout_online(self, x: Tensor, labels: Tensor, metrics: Metrics) -> Tensor:
+        logits = self.network.classify(x)
+        loss = F.cross_entropy(logits, labels)
+        descend(self.readout_optimizer, loss)
+        metrics["readout/pred"] = metrics.get("readout/pred", 0.0) + loss.detach()
+        return logits.detach()
+
+    @torch.no_grad()
+    def evaluate(self, images: Tensor) -> Outcome:
+        inference = self.network.infer(images)
+        heads = [unit.loss.logits(rate.float()) for unit, rate in zip(self.units, inference.rates, strict=True)]
+        return Outcome(inference, heads)

@@ -1,0 +1,79 @@
+"""The interface of every learning rule: how a network learns from one batch.
+
+The training loop knows nothing of losses, layers or time; a rule knows nothing of files, logging or epochs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from snnhll.networks.network import Inference, Network
+
+Metrics = dict[str, Tensor]
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a network says of a batch. layer_logits: class scores of each block's own head, None where it has none."""
+
+    inference: Inference
+    layer_logits: list[Tensor | None]
+
+
+class Rule(nn.Module, ABC):
+    """A network with the means to train it. `optimizers` is the list of all optimisers the rule steps."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        self.optimizers: list[Optimizer] = []
+
+    @abstractmethod
+    def step(self, images: Tensor, labels: Tensor) -> Metrics:
+        """Learn from one batch: images [B, C, H, W] in [0, 1], labels [B].
+
+        Returns scalars on the device, without synchronising it: `correct` (number of right predictions in the batch) and
+        the value of each loss, named `layer3/pred` or `readout/pred`.
+        """
+
+    @torch.no_grad()
+    def evaluate(self, images: Tensor) -> Outcome:
+        """Classify images [B, C, H, W] in [0, 1] without learning."""
+        inference = self.network.infer(images)
+        return Outcome(inference, [None] * len(inference.rates))
+
+    def scale_learning_rate(self, factor: float) -> None:
+        """Set every learning rate to `factor` times its configured value."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return everything a resumed run needs: weights, statistics, heads and optimiser states."""
+        return {"module": self.state_dict(), "optimizers": [o.state_dict() for o in self.optimizers]}
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the state that `checkpoint()` returned."""
+        self.load_state_dict(checkpoint["module"])
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+
+
+def descend(optimizer: Optimizer, loss: Tensor) -> None:
+    """Take one optimiser step down the gradient of `loss`."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
+def correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return how many of the predictions [B, classes] are right, as a scalar tensor."""
+    return (logits.detach().argmax(-1) == labels).sum()

@@ -1,0 +1,192 @@
+"""SNN-HBH as an explicit three-factor Hebbian rule (4-36): no automatic differentiation in the spiking layers.
+
+    ΔW ∝ -dL/dW = Σ_ij  third_ij · (r_i - r_j) · (F'_i p_i - F'_j p_j),    third_ij = (k̃(x)_ij - β k̃(y)_ij) k(r)_ij / σ²
+
+    pre    p         rate of what the layer receives
+    post   r, F'     the layer's own firing rate (or features of it), and the surrogate derivative
+    third            one number per pair of samples, the same for every neuron and synapse of the layer
+
+It is the gradient of loss=hsic with the Gaussian kernel, written out; under the zz objective k̃(x) is 2k̃(r). A layer
+needs its own pre- and postsynaptic rates and the kernels of the batch, and nothing of any other layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from snnhll.errors import UserError
+from snnhll.kernels.features import Features
+from snnhll.kernels.gaussian import Gaussian
+from snnhll.losses.hsic import Global, HSICLoss
+from snnhll.losses.hybrid import HybridLoss
+from snnhll.networks.block import Block
+from snnhll.networks.network import Network
+from snnhll.networks.rates import Signal
+from snnhll.networks.spec import Layer
+from snnhll.neurons.lif import LIF
+from snnhll.ops import lif_pass
+from snnhll.rules.local import LocalRule, Unit
+from snnhll.rules.rule import MakeOptimizer, Metrics
+
+Slope = Literal["membrane", "rate"]
+
+
+class Factors(NamedTuple):
+    """The three factors of a layer's update. pre [B, ...]; post [B, ...]; slope [B, ...], F'; third [B, B]."""
+
+    pre: Tensor
+    post: Tensor
+    slope: Tensor
+    third: Tensor
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """What batch normalisation adds to a layer.
+
+    mean, inverse: mean and 1/σ of the current z, [C]. input, slope_input: means over time of z and F' z, [B, C, ...].
+    """
+
+    mean: Tensor
+    inverse: Tensor
+    input: Tensor
+    slope_input: Tensor
+
+
+class ThreeFactorRule(LocalRule):
+    """The update (4-36) in every spiking layer; the readout learns as under rule=local.
+
+    slope: where F' is taken. "membrane": the mean over time of the surrogate at u[t] - v_th, which makes the update the
+    gradient that rule=local follows under trainer.update=rate. "rate": the surrogate at W p - v_th, from rates alone.
+    Raises UserError for a loss, kernel, neuron or normalisation whose gradient has not this form.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        make_loss: Callable[[Layer], HybridLoss],
+        make_optimizer: MakeOptimizer,
+        slope: Slope = "membrane",
+    ) -> None:
+        super().__init__(network, make_loss, make_optimizer, update="rate")
+        self.slope = slope
+        for unit in self.units:
+            hsic_term(unit.loss)
+            check_block(unit.block)
+
+    def _layer_by_layer(self, coded: Tensor, labels: Tensor, targets: dict[str, Any]) -> Metrics:
+        metrics: Metrics = {}
+        signal = Signal.of(coded)
+        for unit in self.units:
+            signal = self._learn_layer(unit, signal, targets, metrics)
+        return metrics | self._learn_readout(signal, labels)
+
+    @torch.no_grad()
+    def _learn_layer(self, unit: Unit, signal: Signal, targets: dict[str, Any], metrics: Metrics) -> Signal:
+        """Run one layer and change its weights. Returns the signal to the next layer."""
+        name, loss, kernel = hsic_term(unit.loss)
+        post, slope, normalised, outgoing = respond(unit.block, signal, self.network.steps, self.slope)
+        features = loss.features(post)
+        K = loss.similarity(features)
+        third = unit.loss.weights[name] * third_factor(loss, kernel, features, K, targets[name])
+        update(unit.block, loss.features, Factors(signal.rate, post, slope, third), normalised)
+        unit.optimizer.step()
+        metrics[f"{unit.name}/{name}"] = loss.value(K, targets[name])
+        return outgoing
+
+
+def third_factor(loss: HSICLoss, kernel: Gaussian, features: Tensor, K: Tensor, target: Global) -> Tensor:
+    """(k̃(x) - β k̃(y)) k(z)/σ² for every pair, [B, B], of features z [B, D] with kernel matrix K [B, B]."""
+    return loss.slope(K, target) * K / kernel.variance(features)
+
+
+def differences(third: Tensor, post: Tensor) -> Tensor:
+    """Σ_j third_ij (post_i - post_j), [B, D]: where the third factor pulls sample i, without a tensor of pairs."""
+    return third.sum(1, keepdim=True) * post - third @ post
+
+
+def update(block: Block, features: Features, factors: Factors, normalised: Normalised | None) -> None:
+    """Put dL/dW of (4-36) into the gradients of the block: of its weights, and of its bias or normalisation."""
+    pre, post, slope, third = factors
+    pull = -2 * features.pullback(post, differences(third, features(post)))
+    drive = slope * pull
+    bias = per_channel_sum(drive)
+    if block.norm is None or normalised is None:
+        assert block.synapse.bias is not None
+        block.synapse.bias.grad = bias
+    else:
+        drive, gain = through_normalisation(block.norm.gamma, drive, pull, normalised)
+        block.norm.gamma.grad, block.norm.beta.grad = gain, bias
+    block.synapse.weight.grad = block.synapse.weight_gradient(pre, drive.to(pre.dtype)).to(slope.dtype)
+
+
+def through_normalisation(gamma: Tensor, drive: Tensor, pull: Tensor, n: Normalised) -> tuple[Tensor, Tensor]:
+    """The drive [B, C, ...] as it acts before batch normalisation, and the gradient of the gain γ, [C]."""
+    count = drive.numel() // len(gamma)
+    bias = per_channel_sum(drive)
+    gain = (per_channel_sum(pull * n.slope_input) - n.mean * bias) * n.inverse
+    mean, inverse, bias_share, gain_share = (
+        per_channel(v, drive) for v in (n.mean, n.inverse, bias / count, gain / count)
+    )
+    centred = drive - bias_share - (n.input - mean) * inverse * gain_share
+    return centred * per_channel(gamma * n.inverse, drive), gain
+
+
+def respond(block: Block, signal: Signal, steps: int, slope: Slope) -> tuple[Tensor, Tensor, Normalised | None, Signal]:
+    """Run a layer over all steps. Returns its rate, its F', what normalisation adds, and the outgoing signal."""
+    neuron = block.neuron
+    assert isinstance(neuron, LIF)
+    z = block.synapse(signal.spikes)
+    scale, shift, mean, inverse = (None,) * 4 if block.norm is None else block.norm.affine(z)
+    gate = block.gate(z[0].float())
+    out = lif_pass(z, steps, neuron.settings, neuron.surrogate, scale, shift, gate, block.layer.pool)
+    derivative, slope_input, mean_input = out.slope, out.slope_input, out.mean_input
+    assert derivative is not None
+    assert slope_input is not None
+    assert mean_input is not None
+    if slope == "rate":
+        current = mean_input
+        if scale is not None and shift is not None:
+            current = mean_input * per_channel(scale, mean_input) + per_channel(shift, mean_input)
+        derivative = neuron.surrogate.derivative(current - neuron.settings.v_th)
+        slope_input = derivative * mean_input
+    normalised = None
+    if mean is not None and inverse is not None:
+        normalised = Normalised(mean, inverse, mean_input, slope_input)
+    return out.rate, derivative, normalised, Signal(out.spikes, out.output_rate)
+
+
+def per_channel_sum(x: Tensor) -> Tensor:
+    """Sum of x [B, C, ...] over all but the channels, [C]."""
+    return x.sum([d for d in range(x.dim()) if d != 1])
+
+
+def per_channel(v: Tensor, like: Tensor) -> Tensor:
+    """v [C] in a shape that broadcasts over `like` [B, C, ...]."""
+    return v.view(-1, *(1,) * (like.dim() - 2))
+
+
+def hsic_term(loss: HybridLoss) -> tuple[str, HSICLoss, Gaussian]:
+    """The one term of a layer's loss, and its kernel. Raises UserError unless they are HSIC and Gaussian."""
+    names = list(loss.weights)
+    term = loss.terms[names[0]]
+    if len(names) > 1 or not isinstance(term, HSICLoss):
+        raise UserError(
+            f"rule: three_factor needs loss=hsic alone, got the terms {', '.join(names)}; or use rule=local."
+        )
+    if not isinstance(term.kernel, Gaussian):
+        raise UserError(f"kernel: {term.kernel.name!r} has no three-factor form; use kernel=gaussian, or rule=local.")
+    return names[0], term, term.kernel
+
+
+def check_block(block: Block) -> None:
+    """Raise UserError where the gradient of a layer has more parts than the rule writes out."""
+    if block.synapse.gain is not None:
+        raise UserError("architecture.norm: 'weight' has no three-factor form; use none or batch, or rule=local.")
+    if not isinstance(block.neuron, LIF) or block.neuron.compiled is None:
+        raise UserError("neuron: three_factor needs lif or if with a fixed decay; or use rule=local.")

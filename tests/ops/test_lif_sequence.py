@@ -1,0 +1,124 @@
+"""Gradients of `snnhll.ops.lif_sequence`: autograd of the reference against the chain rule by hand, fast against it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from snnhll.errors import UserError
+from snnhll.ops import LIFSettings, lif_sequence, reference
+from snnhll.surrogates.arctangent import Arctangent
+from snnhll.surrogates.boxcar import Boxcar
+from snnhll.surrogates.exponential import Exponential
+from snnhll.surrogates.sigmoid import Sigmoid
+from snnhll.surrogates.surrogate import Surrogate
+from snnhll.surrogates.triangle import Triangle
+
+SOFT = LIFSettings(decay=math.exp(-1), v_th=1.0, reset="soft")
+HARD = LIFSettings(decay=0.8, v_th=0.45, reset="hard", v_reset=-0.3)
+NEURONS = pytest.mark.parametrize("neuron", [SOFT, HARD], ids=["soft", "hard"])
+PATHS = pytest.mark.parametrize(
+    ("through_time", "detach_reset"), [(False, False), (True, False), (True, True)], ids=["cut", "bptt", "detached"]
+)
+
+
+def gradient(path, current: Tensor, weights: Tensor, *how: object) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def]
+    """Spikes, and the gradient at the current of their sum with weights [T, B, ...]."""
+    leaf = current.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    spikes = path(leaf, weights.shape[0], *how)
+    (spikes * weights).sum().backward()
+    assert leaf.grad is not None
+    return spikes.detach(), leaf.grad
+
+
+@NEURONS
+@PATHS
+@pytest.mark.parametrize("inputs", [1, 6])
+def test_reference_is_the_chain_rule(neuron: LIFSettings, through_time: bool, detach_reset: bool, inputs: int) -> None:
+    """Forward accumulation, one neuron and one input at a time: d s[t] / d I[k] carried along with the membrane."""
+    rng, T, N, alpha = np.random.default_rng(3), 6, 40, 1.5
+    current, weights = rng.normal(0.4, 0.8, (inputs, N)), rng.normal(size=(T, N))
+    expected = np.zeros((inputs, N))
+    for n in range(N):
+        v, dv = 0.0, np.zeros(inputs)
+        for t in range(T):
+            k = t if inputs > 1 else 0
+            u = neuron.decay * v + current[k, n]
+            du = neuron.decay * dv * through_time
+            du[k] += 1.0
+            fired = float(u >= neuron.v_th)
+            ds = alpha * math.exp(-alpha * abs(u - neuron.v_th)) * du
+            expected[:, n] += weights[t, n] * ds
+            ds_reset = 0.0 * ds if detach_reset else ds
+            if neuron.reset == "soft":
+                v, dv = u - neuron.v_th * fired, du - neuron.v_th * ds_reset
+            else:
+                v = neuron.v_reset if fired else u
+                dv = (1 - fired) * du + (neuron.v_reset - u) * ds_reset
+    leaf = torch.from_numpy(current).unsqueeze(1)
+    _, got = gradient(
+        reference.lif_sequence, leaf, torch.from_numpy(weights).unsqueeze(1), neuron, Exponential(alpha), through_time, detach_reset
+    )  # fmt: skip
+    np.testing.assert_allclose(got.squeeze(1).numpy(), expected, rtol=1e-10, atol=1e-12)
+
+
+@NEURONS
+@PATHS
+@pytest.mark.parametrize("inputs", [1, 6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_fast_is_the_reference(
+    neuron: LIFSettings, through_time: bool, detach_reset: bool, inputs: int, dtype: torch.dtype, channels_last: bool
+) -> None:
+    draw = torch.Generator().manual_seed(5)
+    current = (torch.randn(inputs, 2, 24, 7, 9, generator=draw) * 0.8 + 0.4).to(dtype)
+    if channels_last:
+        current = current.movedim(2, -1).contiguous().movedim(-1, 2)
+    weights = torch.randn(6, 2, 24, 7, 9, generator=draw).to(dtype)
+    how = (neuron, Exponential(1.5), through_time, detach_reset)
+    spikes, grad = gradient(lif_sequence, current, weights, *how)
+    true_spikes, true_grad = gradient(reference.lif_sequence, current, weights, *how)
+    assert torch.equal(spikes, true_spikes)
+    assert grad.dtype == dtype
+    rounding = {torch.float32: 1e-5, torch.bfloat16: 2**-7}[dtype]  # one step of the stored precision
+    torch.testing.assert_close(grad, true_grad, rtol=rounding, atol=1e-5)
+    assert 0.05 < float(true_spikes.float().mean()) < 0.95
+
+
+@pytest.mark.parametrize("surrogate", [Sigmoid(4.0), Boxcar(0.3), Triangle(0.7), Arctangent(2.0)], ids=lambda s: s.name)
+def test_fast_surrogates(surrogate: Surrogate) -> None:
+    draw = torch.Generator().manual_seed(6)
+    current, weights = torch.randn(5, 3, 300, generator=draw), torch.randn(5, 3, 300, generator=draw)
+    how = (SOFT, surrogate, True, False)
+    _, grad = gradient(lif_sequence, current, weights, *how)
+    _, true_grad = gradient(reference.lif_sequence, current, weights, *how)
+    torch.testing.assert_close(grad, true_grad, rtol=1e-5, atol=1e-5)
+    assert float(true_grad.abs().max()) > 0.1
+
+
+def test_many_steps_and_many_neurons() -> None:
+    """More elements than one run holds, more steps than the backward pass keeps in a run of full length."""
+    draw = torch.Generator().manual_seed(8)
+    current, weights = torch.randn(1, 2, 1500, generator=draw) * 0.5, torch.randn(150, 2, 1500, generator=draw)
+    how = (HARD, Exponential(), True, True)
+    spikes, grad = gradient(lif_sequence, current, weights, *how)
+    true_spikes, true_grad = gradient(reference.lif_sequence, current, weights, *how)
+    assert torch.equal(spikes, true_spikes)
+    torch.testing.assert_close(grad, true_grad, rtol=1e-4, atol=1e-4)
+
+
+def test_nan_gradient_stays_nan_in_bfloat16() -> None:
+    """A diverged loss must be seen, not rounded into a number."""
+    current = torch.zeros(2, 1, 40, dtype=torch.bfloat16)
+    weights = torch.full((2, 1, 40), math.nan, dtype=torch.bfloat16)
+    _, grad = gradient(lif_sequence, current, weights, SOFT, Exponential(), False, False)
+    assert grad.isnan().all()
+
+
+def test_wrong_number_of_steps_is_named() -> None:
+    with pytest.raises(UserError, match="for 5 steps"):
+        lif_sequence(torch.zeros(3, 1, 4), 5, SOFT, Exponential(), True, True)
