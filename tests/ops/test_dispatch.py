@@ -40,10 +40,11 @@ def test_importing_ops_does_not_import_numba() -> None:
 
 def test_own_surrogate_runs_the_reference_and_says_so_once() -> None:
     z = torch.randn(3, 2, 50)
-    with pytest.warns(RuntimeWarning, match="surrogate Doubled has no compiled form") as said:
+    with pytest.warns(RuntimeWarning, match="surrogate Doubled has no compiled form"):
         first = lif_pass(z, 3, NEURON, Doubled())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         lif_pass(z, 3, NEURON, Doubled())
-    assert len(said) == 1
     assert which(z, Doubled()) == "reference: surrogate Doubled has no compiled form"
     plain = lif_pass(z, 3, NEURON, Exponential())
     assert first.slope is not None

@@ -61,7 +61,8 @@ def test_reference_is_the_chain_rule(neuron: LIFSettings, through_time: bool, de
                 dv = (1 - fired) * du + (neuron.v_reset - u) * ds_reset
     leaf = torch.from_numpy(current).unsqueeze(1)
     _, got = gradient(
-        reference.lif_sequence, leaf, torch.from_numpy(weights).unsqueeze(1), neuron, Exponential(alpha), through_time, detach_reset
+        reference.lif_sequence, leaf, torch.from_numpy(weights).unsqueeze(1), neuron, Exponential(alpha),
+        through_time, detach_reset
     )  # fmt: skip
     np.testing.assert_allclose(got.squeeze(1).numpy(), expected, rtol=1e-10, atol=1e-12)
 

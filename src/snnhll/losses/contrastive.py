@@ -1,6 +1,6 @@
 """Contrastive loss (3-12): pairs of one class attract, pairs of different classes repel up to a margin, on rates.
 
-    L_contrast = mean over i ≠ j of  y_ij D_ij² + (1 - y_ij) max(0, m - D_ij)²,   D_ij = || r_i - r_j ||
+L_contrast = mean over i ≠ j of  y_ij D_ij² + (1 - y_ij) max(0, m - D_ij)²,   D_ij = || r_i - r_j ||
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ EPS = 1e-8
 class ContrastiveLoss(Loss):
     """Contrastive loss on the flattened firing rates.
 
-    normalise: scale every sample's rates to unit length first, so that distances and margin are on one scale; false takes
-    them raw, as printed (then distances of convolutional rates lie far beyond any margin and only attraction acts).
-    margin: m; two unit vectors of non-negative rates are at most √2 apart.
+    normalise: scale every sample's rates to unit length first, so that distances and margin are on one scale; false
+    takes them raw, as printed (then distances of convolutional rates lie far beyond any margin and only attraction
+    acts). margin: m; two unit vectors of non-negative rates are at most √2 apart.
     """
 
     once: ClassVar[bool] = True

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+
+from snnhll.losses.features import pooled
 
 
 @dataclass(frozen=True)
@@ -22,19 +24,26 @@ class Batch:
 class Activity:
     """What one layer saw and did. Gradients flow from `spikes` and `rate` into this layer only.
 
-    spikes: [S, B, ...], one entry per time step at which a per-step loss is due; the rate itself when losses are on rates.
-    rate: [B, ...], mean of the spikes over time. source: [B, ...], mean over time of the layer's input, detached.
-    last: whether these steps include the last one, when losses that are due once a sample are computed.
+    spikes: [S, B, ...], one entry per time step at which a per-step loss is due; the rate itself when losses are on
+    rates. rate: [B, ...], mean of the spikes over time. source: [B, ...], mean over time of the layer's input,
+    detached. last: whether these steps include the last one, when losses that are due once a sample are computed.
     """
 
     spikes: Tensor
     rate: Tensor
     source: Tensor
     last: bool = True
+    _pooled: dict[int | None, Tensor] = field(default_factory=dict, repr=False)
+
+    def pooled(self, side: int | None) -> Tensor:
+        """Return the spikes with maps average-pooled to `side`, [S * B, ...]; computed once for all terms that ask."""
+        if side not in self._pooled:
+            self._pooled[side] = pooled(self.spikes.flatten(0, 1), side)
+        return self._pooled[side]
 
 
 class Loss(nn.Module, ABC):
-    """One term of a layer's loss. `once` says that it is due once a sample, on rates, not at every step (section 3.2)."""
+    """One term of a layer's loss. `once`: it is due once a sample, on rates, not at every step (section 3.2)."""
 
     once: ClassVar[bool] = False
 
@@ -47,5 +56,5 @@ class Loss(nn.Module, ABC):
         """Return the loss, summed over the steps of `activity.spikes`, a scalar. target: what `prepare` returned."""
 
     def logits(self, rate: Tensor) -> Tensor | None:
-        """Return the class scores [B, classes] of the layer's own head for its rate [B, ...]; None without such a head."""
+        """Return the class scores [B, classes] of the layer's own head for its rate [B, ...], None without a head."""
         return None

@@ -1,6 +1,6 @@
 """Prediction loss (3-3, 3-4): a linear classifier on every layer, trained by cross-entropy.
 
-    y^l[t] = W_proj Flatten(s^l[t]),    L_pred = Σ_t CE(y, y^l[t]);    on rates: CE(y, W_proj Flatten(r^l))   (3-19)
+y^l[t] = W_proj Flatten(s^l[t]),    L_pred = Σ_t CE(y, y^l[t]);    on rates: CE(y, W_proj Flatten(r^l))   (3-19)
 """
 
 from __future__ import annotations
@@ -33,6 +33,6 @@ class PredictionLoss(Loss):
         return self.classifier(pooled(rate, self.side).flatten(1))
 
     def forward(self, activity: Activity, target: Any) -> Tensor:
-        spikes = activity.spikes
-        scores = self.logits(spikes.flatten(0, 1))
-        return F.cross_entropy(scores, target.repeat(len(spikes))) * len(spikes)
+        steps = len(activity.spikes)
+        scores = self.classifier(activity.pooled(self.side).flatten(1))
+        return F.cross_entropy(scores, target.repeat(steps)) * steps

@@ -1,6 +1,6 @@
 """Reconstruction loss (3-10, 3-11): a decoder on every layer rebuilds the layer's input from its output, on rates.
 
-    L_recon = || r^{l-1} - G_l(r^l) ||², as the mean over all elements; the first layer rebuilds the encoded image
+L_recon = || r^{l-1} - G_l(r^l) ||², as the mean over all elements; the first layer rebuilds the encoded image
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ReconstructionLoss(Loss):
         if layer.kind == "linear":
             self.decoder: nn.Module = nn.Linear(layer.units, layer.in_shape[0])
         else:
-            odd = (layer.in_shape[1] - 1) % layer.stride
+            odd = tuple((size - 1) % layer.stride for size in layer.in_shape[1:])
             self.decoder = nn.ConvTranspose2d(
                 layer.units, layer.in_shape[0], layer.kernel, layer.stride, layer.kernel // 2, output_padding=odd
             )

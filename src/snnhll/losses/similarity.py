@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from snnhll.build import PositiveInt
-from snnhll.losses.features import pooled, pooled_length, pooled_side
+from snnhll.losses.features import pooled_length, pooled_side
 from snnhll.losses.loss import Activity, Batch, Loss
 from snnhll.networks.spec import Layer
 
@@ -34,9 +34,10 @@ class SimilarityLoss(Loss):
 
     projection: E_θ, a 3x3 convolution (a matrix on vectors) without bias; false leaves it out. centre: remove every
     sample's mean over features before the cosine, for features and labels alike. spatial: the feature of a map is the
-    "deviation" over space per channel, or the map flattened. head_size: maps are average-pooled to at most this many values
-    before E_θ; null keeps full resolution. embedding: length of E_θ's output on vectors; null keeps the layer's own.
-    scale: "pairs" is the mean over pairs times 64², the printed scale whatever the batch size; "sum" and "mean" as named.
+    deviation over space per channel (where pooling leaves one pixel, that pixel), or the map flattened. head_size: maps
+    are average-pooled to at most this many values before E_θ; null keeps full resolution. embedding: length of E_θ's
+    output on vectors; null keeps the layer's own. scale: "pairs" is the mean over pairs times 64², the printed scale
+    whatever the batch size; "sum" and "mean" as named.
     """
 
     def __init__(
@@ -63,16 +64,17 @@ class SimilarityLoss(Loss):
         return similarity(F.one_hot(batch.labels, batch.classes).to(batch.images.dtype), self.centre)
 
     def features(self, x: Tensor) -> Tensor:
-        """Return feature vectors [N, D] of activity [N, ...]."""
-        z = self.projection(pooled(x, self.side))
-        if z.dim() == 2 or self.spatial == "flatten":
+        """Return feature vectors [N, D] of pooled activity [N, ...]."""
+        z = self.projection(x)
+        has_space = z.dim() == 4 and z.shape[2:].numel() > 1
+        if self.spatial == "flatten" or not has_space:
             return z.flatten(1)
         return (z.flatten(2).var(2, unbiased=False) + EPS).sqrt()
 
     def forward(self, activity: Activity, target: Any) -> Tensor:
-        spikes = activity.spikes
-        x = self.features(spikes.flatten(0, 1)).unflatten(0, spikes.shape[:2])
+        steps, batch = activity.spikes.shape[:2]
+        x = self.features(activity.pooled(self.side)).unflatten(0, (steps, batch))
         error = (similarity(x, self.centre) - target).square()
         if self.scale == "sum":
             return error.sum()
-        return error.mean() * len(spikes) * (PRINTED_BATCH**2 if self.scale == "pairs" else 1)
+        return error.mean() * steps * (PRINTED_BATCH**2 if self.scale == "pairs" else 1)

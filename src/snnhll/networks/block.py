@@ -56,11 +56,11 @@ class Block(nn.Module):
 def dropout_mask(like: Tensor, p: float) -> Tensor:
     """Return a float32 mask shaped and laid out like `like` [B, C, H, W] or [B, F]: 0 with probability p, else 1/(1-p).
 
-    Sixteen random bits decide an element, four elements a draw, which costs a fifth of a Bernoulli draw each; p is met to
-    within 2^-17.
+    Sixteen random bits decide an element, four elements a draw, which costs a fifth of a Bernoulli draw each; p is
+    met to within 2^-17.
     """
     shape = like.movedim(1, -1).shape
     count = like.numel()
     words = torch.empty((count + 3) // 4, dtype=torch.int64, device=like.device).random_(-(2**63), None)
-    kept = words.view(torch.int16)[:count] >= round(p * 2**16) - 2**15
+    kept = words.view(torch.int16)[:count] >= min(round(p * 2**16), 2**16 - 1) - 2**15
     return (kept.to(torch.float32) / (1 - p)).view(shape).movedim(-1, 1)

@@ -31,8 +31,8 @@ class Inference:
 class Network(nn.Module):
     """Blocks of spiking neurons and a linear readout on the spikes of the last one.
 
-    mean, std: per-channel normalisation of the pixels, [C]. make_neuron: called once a layer. precision: dtype of synaptic
-    products and transmitted spikes; membranes, normalisation and losses stay in float32.
+    mean, std: per-channel normalisation of the pixels, [C]. make_neuron: called once a layer. precision: dtype of
+    synaptic products and transmitted spikes; membranes, normalisation and losses stay in float32.
     """
 
     def __init__(
@@ -73,7 +73,8 @@ class Network(nn.Module):
         return flat.unflatten(0, coded.shape[:2])
 
     def classify(self, x: Tensor) -> Tensor:
-        """Return the readout's logits [..., B, classes] for last-layer spikes or rates [..., B, C, H, W] or [..., B, F]."""
+        """Return the readout's logits [..., B, classes] for last-layer spikes or rates [..., B, C, H, W] or [..., B,
+        F]."""
         lead = x.dim() - len(self.blocks[-1].layer.pooled_shape)
         return self.readout(x.to(self.readout.weight.dtype).flatten(lead))
 

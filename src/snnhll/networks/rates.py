@@ -1,8 +1,8 @@
 """A layer whose gradient uses rates: one weight-gradient product instead of one a time step.
 
-The forward pass is exact. In the gradient, the presynaptic spikes s[t] of every step are replaced by their rate, as in the
-three-factor rule (4-36); the surrogate derivatives and the normalisation keep their value at every step, and gradients
-do not flow through time. With D = dL/dr, x̂ the normalised current and bars for means over time,
+The forward pass is exact. In the gradient, the presynaptic spikes s[t] of every step are replaced by their rate, as
+in the three-factor rule (4-36); the surrogate derivatives and the normalisation keep their value at every step, and
+gradients do not flow through time. With D = dL/dr, x̂ the normalised current and bars for means over time,
 
     dL/dβ = Σ D σ̄',   dL/dγ = Σ D mean_t(σ'_t x̂_t),
     dL/dz̄ = γ/σ [D σ̄' - (dL/dβ + x̄̂ dL/dγ) / M],   dL/dW = dL/dz̄ ⊗ r_in,     M = batch times positions.
@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from snnhll.networks.block import Block
-from snnhll.ops import lif_pass
+from snnhll.ops import lif_pass, rate_gradient
+from snnhll.ops.reference import compute_dtype
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Signal:
     @staticmethod
     def of(spikes: Tensor) -> Signal:
         """Return the signal of spikes [S, B, ...]."""
-        return Signal(spikes, spikes[0] if len(spikes) == 1 else spikes.float().mean(0))
+        return Signal(spikes, spikes[0] if len(spikes) == 1 else spikes.to(compute_dtype(spikes)).mean(0))
 
 
 def rate_forward(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Signal]:
@@ -45,7 +46,7 @@ def rate_inference(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Si
     """Return rate and outgoing signal without anything kept for a gradient."""
     if block.neuron.compiled is None:
         spikes = block(signal.spikes, steps)
-        return spikes.mean(0), Signal.of(block.transmit(spikes, None))
+        return spikes.mean(0), Signal.of(block.transmit(spikes, None).to(signal.spikes.dtype))
     z = block.synapse(signal.spikes)
     scale, shift = (None, None) if block.norm is None else block.norm.affine(z)[:2]
     out = lif_pass(
@@ -76,13 +77,13 @@ def _compiled(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Signal]
 def _by_autograd(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Signal]:
     """The same gradient written as a graph: the value of z[t] is exact, its gradient that of W applied to the rate."""
     weight = block.synapse.effective_weight()
-    mean = block.synapse(signal.rate.unsqueeze(0), weight).float()
+    mean = block.synapse(signal.rate.unsqueeze(0), weight).to(weight.dtype)
     with torch.no_grad():
-        z = block.synapse(signal.spikes, weight).float()
+        z = block.synapse(signal.spikes, weight).to(weight.dtype)
     z = z + (mean - mean.detach())
     spikes = block.neuron(z if block.norm is None else block.norm(z), steps)
     sent = block.transmit(spikes.detach(), block.gate(spikes[0].detach()))
-    return spikes.mean(0), Signal.of(sent)
+    return spikes.mean(0), Signal.of(sent.to(signal.spikes.dtype))
 
 
 class _RateGradient(torch.autograd.Function):
@@ -102,23 +103,12 @@ class _RateGradient(torch.autograd.Function):
         rate, slope, slope_input, mean_input = maps
         ctx.block, ctx.statistics = block, statistics
         ctx.save_for_backward(gamma, source_rate, slope, slope_input, mean_input)
-        return rate
+        return rate.view_as(rate)  # a tensor of its own: the one passed in also travels to the next layer
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         gamma, source, slope, slope_input, mean_input = ctx.saved_tensors
-        per_channel = [d for d in range(slope.dim()) if d != 1]
-        shape = [-1 if d == 1 else 1 for d in range(slope.dim())]
-        grad_y = grads[0] * slope
-        grad_beta = grad_y.sum(per_channel)
-        grad_gamma = None
-        grad_z = grad_y
-        if gamma is not None:
-            mean, inverse = (s.view(shape) for s in ctx.statistics)
-            grad_gamma = ((grads[0] * slope_input).sum(per_channel) - mean.view(-1) * grad_beta) * inverse.view(-1)
-            count = slope.numel() // slope.shape[1]
-            constant = (grad_beta / count).view(shape)
-            linear = (grad_gamma / count).view(shape) * inverse
-            grad_z = (grad_y - constant - (mean_input - mean) * linear) * (gamma.view(shape) * inverse)
-        grad_weight = ctx.block.synapse.weight_gradient(source, grad_z.to(source.dtype)).to(slope.dtype)
+        norm = None if gamma is None else (gamma, *ctx.statistics)
+        grad_z, grad_gamma, grad_beta = rate_gradient(grads[0], slope, slope_input, mean_input, norm, source.dtype)
+        grad_weight = ctx.block.synapse.weight_gradient(source, grad_z).to(slope.dtype)
         return grad_weight, grad_gamma, grad_beta, None, None, None, None

@@ -18,9 +18,10 @@ from snnhll.errors import UserError
 
 Shape = tuple[int, ...]
 
-_CONV = re.compile(r"(\d+)C(\d+)(?:s(\d+))?$")
-_POOL = re.compile(r"P(\d+)$")
-_FULL = re.compile(r"(?:FC)?(\d+)$")
+_SIZE = "([0-9]{1,9})"
+_CONV = re.compile(rf"{_SIZE}C{_SIZE}(?:s{_SIZE})?\Z")
+_POOL = re.compile(rf"P{_SIZE}\Z")
+_FULL = re.compile(rf"(?:FC)?{_SIZE}\Z")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def parse(spec: str, image: Shape, classes: int, width: float = 1.0) -> tuple[La
 def _tokens(spec: str, image: Shape) -> list[str]:
     """Split the string; a fully connected net names its input size first, which must be that of the image."""
     tokens = [t.strip() for t in spec.split("-")]
-    if not tokens[0].isdigit():
+    if not re.fullmatch(_SIZE, tokens[0]):
         return tokens
     if int(tokens[0]) != prod(image):
         raise UserError(
@@ -92,7 +93,7 @@ def _tokens(spec: str, image: Shape) -> list[str]:
 
 
 def _check_readout(spec: str, token: str, classes: int) -> None:
-    match = re.match(r"(?:FC)?(\d+|n)$", token)
+    match = re.fullmatch(f"(?:FC)?({_SIZE}|n)", token)
     if not match:
         raise UserError(f"architecture.spec: {spec!r} must end in the readout, FC{classes} or FCn, not {token!r}.")
     if match[1] not in ("n", str(classes)):
@@ -122,5 +123,7 @@ def _pooled(layer: Layer, pool: int, where: str) -> Layer:
         raise UserError(f"{where}: pooling must follow a convolution.")
     height, width = layer.out_shape[1:]
     if pool < 1 or pool > min(height, width):
-        raise UserError(f"{where}: cannot pool a map of {height}x{width} by {pool}; the image is too small for this net.")
+        raise UserError(
+            f"{where}: cannot pool a map of {height}x{width} by {pool}; the image is too small for this net."
+        )
     return replace(layer, pool=pool)

@@ -1,7 +1,7 @@
 """The hot kernels and their one dispatch point. `reference` defines them; `cpu` is the same, compiled."""
 
-from snnhll.ops.dispatch import lif_pass, lif_sequence, moments, which
+from snnhll.ops.dispatch import lif_pass, lif_sequence, moments, rate_gradient, which
 from snnhll.ops.signature import LIFSettings, Pass
 from snnhll.ops.workspace import Workspace
 
-__all__ = ["LIFSettings", "Pass", "Workspace", "lif_pass", "lif_sequence", "moments", "which"]
+__all__ = ["LIFSettings", "Pass", "Workspace", "lif_pass", "lif_sequence", "moments", "rate_gradient", "which"]

@@ -399,3 +399,42 @@ def lif_sequence_backward(neuron, surrogate, carry, through_reset, run, current,
     for item in prange((current.shape[1] + run - 1) // run):
         begin, end = item * run, min((item + 1) * run, current.shape[1])
         _backward_run(neuron, surrogate, carry, through_reset, current, grad_spikes, grad_current, begin, end)
+
+
+@_inner
+def _block_gradient_sums(grad, slope, slope_input, sums):  # type: ignore[no-untyped-def]
+    channels = grad.shape[1]
+    partial = np.empty((2, channels), np.float32)
+    for first in range(0, grad.shape[0], FLUSH):
+        _clear(partial[0])
+        _clear(partial[1])
+        for p in range(first, min(first + FLUSH, grad.shape[0])):
+            for c in range(channels):
+                partial[0, c] += grad[p, c] * slope[p, c]
+                partial[1, c] += grad[p, c] * slope_input[p, c]
+        for c in range(channels):
+            sums[0, c] += partial[0, c]
+            sums[1, c] += partial[1, c]
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def rate_gradient_sums(grad, slope, slope_input, sums):  # type: ignore[no-untyped-def]
+    """Add to `sums` [blocks, 2, C] the sums of grad * slope and grad * slope_input over blocks of the pixels [P, C]."""
+    size = (grad.shape[0] + sums.shape[0] - 1) // sums.shape[0]
+    for block in prange(sums.shape[0]):
+        rows = slice(block * size, (block + 1) * size)
+        _block_gradient_sums(grad[rows], slope[rows], slope_input[rows], sums[block])
+
+
+@_inner
+def _gradient_row(one, grad, slope, mean_input, factor, constant, linear, out):  # type: ignore[no-untyped-def]
+    for c in range(out.size):
+        value = grad[c] * slope[c] - constant[c] - mean_input[c] * linear[c]
+        out[c] = _store(one, value * factor[c])
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def rate_gradient(one, grad, slope, mean_input, factor, constant, linear, out):  # type: ignore[no-untyped-def]
+    """out [P, C] = (grad * slope - constant - mean_input * linear) * factor, the last three one value a channel."""
+    for p in prange(out.shape[0]):
+        _gradient_row(one, grad[p], slope[p], mean_input[p], factor, constant, linear, out[p])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from snnhll.ops import compiled
 from snnhll.ops.layout import steps_flat
-from snnhll.ops.signature import LIFSettings, Pass
+from snnhll.ops.signature import LIFSettings, Pass, normalisation_terms
 from snnhll.ops.workspace import Workspace
 from snnhll.surrogates.arctangent import Arctangent
 from snnhll.surrogates.boxcar import Boxcar
@@ -22,6 +22,10 @@ from snnhll.surrogates.exponential import Exponential
 from snnhll.surrogates.sigmoid import Sigmoid
 from snnhll.surrogates.surrogate import Surrogate
 from snnhll.surrogates.triangle import Triangle
+
+# Torch's wheels bring OpenMP, and Numba's OpenMP layer then runs on torch's own threads. Any other layer would start
+# threads that compete with torch's, which go on spinning for a while after each of torch's operations.
+numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 
 BLOCKS = 64
 """Partial sums of `moments`, whatever the number of threads, so that the result does not depend on it."""
@@ -98,6 +102,39 @@ def moments(z: Tensor) -> tuple[Tensor, Tensor]:
     first, second = sums.sum(0).reshape(2, together, channels).sum(1) / len(pixels)
     mean, var = torch.from_numpy(pivot + first), torch.from_numpy(second - first * first)
     return mean.float(), var.float()
+
+
+def rate_gradient(
+    grad: Tensor,
+    slope: Tensor,
+    slope_input: Tensor,
+    mean_input: Tensor,
+    norm: tuple[Tensor, Tensor, Tensor] | None,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """`snnhll.ops.rate_gradient` for maps that `layout.is_channels_last` holds: one pass to sum, one to write."""
+    channels = grad.shape[1]
+    in_order = grad.movedim(1, -1).contiguous().movedim(-1, 1)
+    pixels = [_flat(x).reshape(-1, channels) for x in (in_order, slope, slope_input, mean_input)]
+    sums = np.zeros((min(BLOCKS, -(-len(pixels[0]) // compiled.FLUSH)), 2, channels))
+    grad_z = torch.empty([grad.shape[0], *grad.shape[2:], channels], dtype=dtype).movedim(-1, 1)
+    with _threads():
+        compiled.rate_gradient_sums(*pixels[:3], sums)
+        grad_beta, grad_input = torch.from_numpy(sums.sum(0)).float()
+        nothing = torch.zeros(channels)
+        terms = None if norm is None else normalisation_terms(norm, grad_beta, grad_input, len(pixels[0]))
+        factor, constant, linear = (nothing + 1, nothing, nothing) if terms is None else terms[:3]
+        compiled.rate_gradient(
+            _array(torch.ones(1, dtype=dtype))[0],
+            pixels[0],
+            pixels[1],
+            pixels[3],
+            _array(factor),
+            _array(constant),
+            _array(linear),
+            _flat(grad_z).reshape(-1, channels),
+        )
+    return grad_z, None if terms is None else terms.grad_gamma, grad_beta
 
 
 def lif_sequence(

@@ -91,6 +91,30 @@ def lif_sequence(
     return path.lif_sequence(current, steps, settings, surrogate, through_time, detach_reset)
 
 
+def rate_gradient(
+    grad: Tensor,
+    slope: Tensor,
+    slope_input: Tensor,
+    mean_input: Tensor,
+    norm: tuple[Tensor, Tensor, Tensor] | None,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Carry the gradient of a layer's rate back to its pre-activations (snnhll/networks/rates.py gives the equations).
+
+    Args:
+        grad: dL/dr, [B, C, H, W] or [B, F].
+        slope, slope_input, mean_input: of `Pass`, same shape.
+        norm: γ, μ and 1/σ of the normalisation of z, [C] each; None without one.
+        dtype: of the gradient returned.
+
+    Returns:
+        The gradient at the mean over time of z, those of γ (None without normalisation) and of the shift, [C] each.
+    """
+    fast = _fast_path(slope, None, is_channels_last(slope))
+    path = reference if fast is None else fast
+    return path.rate_gradient(grad, slope, slope_input, mean_input, norm, dtype)
+
+
 def which(z: Tensor, surrogate: Surrogate | None = None) -> str:
     """Path that `lif_pass` and `moments` take for z: "numba", or "reference: " and the reason."""
     reason = _uncovered(z) or _obstacle(surrogate, is_channels_last(z))
@@ -130,7 +154,7 @@ def _obstacle(surrogate: Surrogate | None, in_order: bool) -> str | None:
 def _import_error() -> str | None:
     try:
         importlib.import_module("snnhll.ops.cpu")
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # RuntimeError: Numba finds no directory it may cache in
         return f"numba does not import ({error})"
     return None
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snnhll.ops.signature import LIFSettings, Pass
+from snnhll.ops.signature import LIFSettings, Pass, normalisation_terms
 from snnhll.surrogates.surrogate import Surrogate, spike
 
 
@@ -93,3 +93,24 @@ def lif_sequence(
             v = v.detach()
         spikes.append(s)
     return torch.stack(spikes).to(current.dtype)
+
+
+@torch.no_grad()
+def rate_gradient(
+    grad: Tensor,
+    slope: Tensor,
+    slope_input: Tensor,
+    mean_input: Tensor,
+    norm: tuple[Tensor, Tensor, Tensor] | None,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Gradient at the mean over time of z; see `snnhll.ops.rate_gradient`."""
+    others = [d for d in range(grad.dim()) if d != 1]
+    per_channel = (-1,) + (1,) * (grad.dim() - 2)
+    grad_y = grad * slope
+    grad_beta = grad_y.sum(others)
+    if norm is None:
+        return grad_y.to(dtype), None, grad_beta
+    terms = normalisation_terms(norm, grad_beta, (grad * slope_input).sum(others), grad.numel() // grad.shape[1])
+    factor, constant, linear = (x.view(per_channel) for x in terms[:3])
+    return ((grad_y - constant - mean_input * linear) * factor).to(dtype), terms.grad_gamma, grad_beta

@@ -45,6 +45,28 @@ class Pass(NamedTuple):
     """Mean over T of z[t]. [B, C, H, W]"""
 
 
+class Normalisation(NamedTuple):
+    """What batch normalisation adds to the gradient of z: (grad_y - constant - z_mean * linear) * factor; all [C]."""
+
+    factor: Tensor
+    constant: Tensor
+    linear: Tensor
+    grad_gamma: Tensor
+
+
+def normalisation_terms(
+    norm: tuple[Tensor, Tensor, Tensor], grad_beta: Tensor, grad_input: Tensor, count: int
+) -> Normalisation:
+    """Return the terms of one normalisation (γ, μ, 1/σ) over `count` values a channel.
+
+    grad_beta, grad_input: sums over them of the gradient at y, and of that gradient times z.
+    """
+    gamma, mean, inverse = norm
+    grad_gamma = (grad_input - mean * grad_beta) * inverse
+    linear = grad_gamma / count * inverse
+    return Normalisation(gamma.detach() * inverse, grad_beta / count - mean * linear, linear, grad_gamma)
+
+
 def check_pass(
     z: Tensor, steps: int, scale: Tensor | None, shift: Tensor | None, gate: Tensor | None, pool: int
 ) -> None:
