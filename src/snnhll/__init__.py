@@ -1,8 +1,8 @@
 """snnhll trains spiking neural networks without backpropagation through the network.
 
-    import snnhll
-    result = snnhll.train(["loss=pred_sim", "data=mnist"])
-    model = snnhll.load(result.run_dir)      # images [B, C, H, W] with pixels in [0, 1] -> logits [B, classes]
+import snnhll
+result = snnhll.train(["loss=pred_sim", "data=mnist"])
+model = snnhll.load(result.run_dir)      # images [B, C, H, W] with pixels in [0, 1] -> logits [B, classes]
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from snnhll import checkpoint
@@ -29,7 +29,8 @@ from snnhll.tracking.tracker import Tracker
 
 @dataclass(frozen=True)
 class Problem:
-    """What a network has to fit: shape (C, H, W) and classes of the images, per-channel mean and std of their pixels."""
+    """What a network has to fit: shape (C, H, W) and classes of the images, per-channel mean and std of their
+    pixels."""
 
     shape: Shape
     classes: int
@@ -81,12 +82,12 @@ def option(config: Config, group: str, trust: Iterable[str] = (), **context: Any
 def build_rule(config: Config, chosen: Settings, problem: Problem) -> Rule:
     """Build the learning rule with its network, losses and optimisers."""
     network = build_network(config, chosen, problem)
-    return option(  # type: ignore[no-any-return]
+    return option(
         config,
         "rule",
         chosen.trust,
         network=network,
-        make_loss=partial(make_loss, config["loss"], problem, chosen.trust),
+        make_loss=partial(make_loss, config, problem, chosen.trust),
         make_optimizer=partial(make_optimizer, config, chosen.trust),
         update=chosen.trainer.update,
     )
@@ -97,7 +98,7 @@ def build_network(config: Config, chosen: Settings, problem: Problem) -> Network
     surrogate = option(config, "surrogate", chosen.trust)
 
     def make_neuron() -> Neuron:
-        return option(config, "neuron", chosen.trust, surrogate=surrogate)  # type: ignore[no-any-return]
+        return option(config, "neuron", chosen.trust, surrogate=surrogate)
 
     layout = chosen.architecture
     return Network(
@@ -114,8 +115,9 @@ def build_network(config: Config, chosen: Settings, problem: Problem) -> Network
     )
 
 
-def make_loss(node: Config, problem: Problem, trust: list[str], layer: Layer) -> HybridLoss:
-    """Build the loss of one layer from a node of conf/loss/; terms of weight 0 are left out."""
+def make_loss(config: Config, problem: Problem, trust: list[str], layer: Layer) -> HybridLoss:
+    """Build the loss of one layer; terms of weight 0 are left out."""
+    node = config["loss"]
     weights = {k: w for k, w in convert(node["weights"], dict[str, float], "loss.weights").items() if w != 0}
     known = convert(node["terms"], dict[str, Any], "loss.terms")
     if not weights:
@@ -123,23 +125,22 @@ def make_loss(node: Config, problem: Problem, trust: list[str], layer: Layer) ->
     missing = next((name for name in weights if name not in known), None)
     if missing:
         raise UserError(f"loss.weights.{missing}: no such term; known: {', '.join(known)}.")
-    terms = {
-        name: build(known[name], f"loss.terms.{name}", trust, layer=layer, classes=problem.classes)
-        for name in weights
-    }
+    context = {"layer": layer, "classes": problem.classes, "kernel": option(config, "kernel", trust)}
+    terms = {name: build(known[name], f"loss.terms.{name}", trust, **context) for name in weights}
     return HybridLoss(terms, weights)
 
 
 def make_optimizer(config: Config, trust: list[str], parameters: Iterable[nn.Parameter]) -> Optimizer:
     """Build one optimiser over `parameters`. Raises UserError for what its own checks refuse."""
     try:
-        return option(config, "optimizer", trust, params=list(parameters))  # type: ignore[no-any-return]
+        return option(config, "optimizer", trust, params=list(parameters))
     except ValueError as error:
         raise UserError(f"optimizer: {error}.") from error
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of that name; "auto" is CUDA where there is one. Raises UserError for one that does not exist."""
+    """Return the device of that name; "auto" is CUDA where there is one. Raises UserError for one that does not
+    exist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,8 +1,9 @@
 """The only place where configuration becomes objects.
 
-A configuration node names what it builds by `_target_`; the rest of its keys are the arguments. They are checked against
-the signature of the target before it is called: unknown names, types and ranges (`Annotated[float, Range(0, 1)]`).
-Targets are code, so only those under `TRUSTED`, and under modules the user trusts with `trust=[module]`, are imported.
+A configuration node names what it builds by `_target_`; the rest of its keys are the arguments. They are checked
+against the signature of the target before it is called: unknown names, types and ranges (`Annotated[float, Range(0,
+1)]`). Targets are code, so only those under `TRUSTED`, and under modules the user trusts with `trust=[module]`, are
+imported.
 """
 
 from __future__ import annotations
@@ -67,12 +68,21 @@ def build(node: Mapping[str, Any], where: str, trust: Iterable[str] = (), **cont
 
     node: mapping with `_target_` and the arguments of that target. where: dotted path of the node, for messages.
     context: arguments the program supplies (shapes, generators); a target takes those its signature names.
-    Raises UserError for an untrusted or missing target, an unknown argument, a wrong type or a value out of range.
+    Raises UserError for an untrusted or missing target, an unknown or missing argument, a wrong type or a value out of
+    range.
     """
     target = locate(node, where, trust)
     arguments = check(target, {k: v for k, v in node.items() if k != "_target_"}, where)
     accepted = inspect.signature(target).parameters
-    return target(**{k: v for k, v in context.items() if k in accepted}, **arguments)
+    supplied = {k: v for k, v in context.items() if k in accepted}
+    if taken := next((k for k in arguments if k in supplied), None):
+        raise UserError(f"{where}.{taken}: not a key of the configuration, the program sets it; remove it.")
+    required = (
+        k for k, p in accepted.items() if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    )
+    if missing := next((k for k in required if k not in supplied and k not in arguments), None):
+        raise UserError(f"{where}.{missing}: missing; {node['_target_']} needs it.")
+    return target(**supplied, **arguments)
 
 
 def locate(node: Mapping[str, Any], where: str, trust: Iterable[str] = ()) -> Callable[..., Any]:
@@ -109,7 +119,8 @@ def check(target: Callable[..., Any], arguments: Mapping[str, Any], where: str) 
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotated types of a target's arguments; those a dataclass inherits are resolved in their own module."""
+    """Return the annotated types of a target's arguments; those a dataclass inherits are resolved in their own
+    module."""
     if inspect.isclass(target) and not dataclasses.is_dataclass(target):
         return typing.get_type_hints(target.__init__, include_extras=True)
     return typing.get_type_hints(target, include_extras=True)

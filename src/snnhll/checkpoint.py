@@ -19,7 +19,9 @@ def save(path: Path, config_hash: str, state: dict[str, Any]) -> None:
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"Cannot write the checkpoint {path} ({error}). Free space or choose output_dir=FOLDER.") from error
+        raise UserError(
+            f"Cannot write the checkpoint {path} ({error}). Free space or choose output_dir=FOLDER."
+        ) from error
 
 
 def load(path: Path, config_hash: str, device: torch.device) -> dict[str, Any] | None:

@@ -18,6 +18,24 @@ from snnhll.errors import UserError, nearest
 
 Config = dict[str, Any]
 
+# What every configuration holds beside the root keys; the other groups are presets, which set keys of these.
+SECTIONS = (
+    "trainer",
+    "data",
+    "architecture",
+    "neuron",
+    "surrogate",
+    "encoding",
+    "loss",
+    "kernel",
+    "rule",
+    "optimizer",
+    "schedule",
+    "noise",
+    "scale",
+    "tracking",
+)
+
 # Keys that change where, how fast or how visibly a run happens, never what it computes.
 NOT_IDENTITY = (
     "output_dir",
@@ -26,12 +44,17 @@ NOT_IDENTITY = (
     "threads",
     "trust",
     "tracking",
+    "scale",
     "data.root",
     "data.download",
     "data.recommended",
     "trainer.checkpoint_minutes",
     "trainer.eval_batch_size",
 )
+
+
+class NotInstalledError(UserError):
+    """An option needs a package that is an extra of this one."""
 
 
 @dataclass(frozen=True)
@@ -120,19 +143,17 @@ def plain(config: Any, resolve: bool = True) -> Config:
 
 
 def _check_sections(config: Config) -> None:
-    """Check that every root key and every group is there, and nothing else: an override can remove or add any key."""
-    sections = {"trainer", *groups()} - {"experiment"}
-    roots = {f.name for f in fields(Settings)}
-    for key in sorted(sections | roots):
+    """Check that every section and root key is there, and nothing else: an override can remove or add any key."""
+    known = {*SECTIONS, *(f.name for f in fields(Settings))}
+    for key in sorted(known):
         if key not in config:
-            raise UserError(f"{key}: missing; it was removed, or replaced as a whole. See `snnhll show`.")
-        if key in sections and not isinstance(config[key], dict):
+            raise UserError(f"{key}: missing; every run needs it, see `snnhll show`.")
+        if key in SECTIONS and not isinstance(config[key], dict):
             raise UserError(f"{key}: expected keys below it, as in `snnhll show`, got {config[key]!r}.")
-        if key in sections and key != "trainer" and "name" not in config[key]:
+        if key in SECTIONS and key != "trainer" and "name" not in config[key]:
             raise UserError(f"{key}.name: missing; choose an option with {key}=NAME.")
-    for key in config:
-        if key not in sections | roots:
-            raise UserError(f"{key}: no such key.{nearest(key, sections | roots)}")
+    if unknown := next((key for key in config if key not in known), None):
+        raise UserError(f"{unknown}: no such key.{nearest(unknown, known)}")
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> UserError:
@@ -144,9 +165,12 @@ def explain(error: Exception, overrides: Sequence[str]) -> UserError:
         return UserError(f"{unreadable!r} is not of the form KEY=VALUE.")
     for override in overrides:
         group, _, option = override.partition("=")
-        # a name of several groups (a=x,y) is Hydra's own matter, and so is what it finds in other folders
-        if group in groups() and not re.fullmatch(r"[\w./,-]+", option):
+        if group in groups() and not re.fullmatch(r"(?!null$|\d+$)[\w./,-]+", option):
             return UserError(f"{override}: expected the name of an option.{nearest(option, options(group))}")
+    if match := re.search(r"Could not find 'hydra/(launcher|sweeper)/", text):
+        chosen = next((o for o in overrides if o.startswith(f"{match[1]}=")), f"{match[1]}=?")
+        extra = chosen.partition("=")[2].partition("_")[0]
+        return NotInstalledError(f"{chosen}: not installed; pip install 'snnhll[{extra}]'.")
     if match := re.search(r"Could not find '([\w-]+)/([\w./-]+)'", text):
         group, option = match.groups()
         return UserError(f"{group}={option}: no such option.{nearest(option, options(group))}")
@@ -156,8 +180,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> UserError:
         return _unknown_key(match[2], overrides)
     if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return UserError(f"{match[1]}: several values make a sweep, which needs -m; a list is written KEY=[a,b].")
-    if match := re.search(r"Config group override must be a string or a list. Got (\w+)", text):
-        return UserError(f"An option of a group is chosen by its name, not by a value of type {match[1]}; see `snnhll ls`.")
+    if unnamed := next((o for o in overrides if o.startswith("=")), None):
+        return UserError(f"{unnamed!r} is not of the form KEY=VALUE.")
     if "LexerNoViableAlt" in text or "mismatched input" in text or "no viable alternative" in text:
         reason = text.split(" See https")[0]
         return UserError(f"Cannot read the overrides: {reason}. Quote special characters: 'KEY=\"a,b\"'.")
@@ -175,7 +199,10 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> UserError:
     beside = [_leaf(path) for path in known if path.rpartition(".")[0] == head]
     elsewhere = next((path for path in known if _leaf(path) == leaf), None)
     roots = {path.partition(".")[0] for path in known}
-    hint = f" Did you mean {elsewhere!r}?" if elsewhere else nearest(leaf, beside) or nearest(key.split(".")[0], roots)
+    first = key.partition(".")[0]
+    hint = nearest(leaf, beside) or ("" if first in roots else nearest(first, roots))
+    if elsewhere:
+        hint = f" Did you mean {elsewhere!r}?"
     return UserError(f"{key}: no such key.{hint}")
 
 
@@ -193,7 +220,7 @@ def _paths(node: Any, above: str = "") -> list[str]:
 
 def groups() -> list[str]:
     """Return the names of all configuration groups."""
-    return sorted(p.name for p in conf_dir().iterdir() if p.is_dir())
+    return sorted({p.parent.name for p in conf_dir().glob("*/*.yaml")})
 
 
 def options(group: str) -> list[str]:
@@ -212,7 +239,17 @@ def identity(config: Config) -> str:
         for parent in parents:
             node = node.get(parent, {})
         node.pop(leaf, None)
+    defining = _one_number_type(defining)
     return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _one_number_type(value: Any) -> Any:
+    """Return `value` with whole numbers as integers, so that v_th=1 and v_th=1.0 are one configuration."""
+    if isinstance(value, dict):
+        return {k: _one_number_type(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_one_number_type(v) for v in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def learner(config: Config) -> str:

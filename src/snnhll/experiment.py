@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 
 from snnhll import memory
+from snnhll.allocator import keep_memory
 from snnhll.assemble import Parts, assemble
-from snnhll.config import Config, Settings, compose, identity, run_name, settings
+from snnhll.config import Config, Settings, compose, identity, settings
 from snnhll.metrics import Evaluation, evaluate, operations
 from snnhll.ops import which
 from snnhll.reports.run_pictures import draw_run
-from snnhll.results import Result, RunFolder
+from snnhll.results import Result, RunFolder, finished, run_path, write_atomic
 from snnhll.run_state import RunState
 from snnhll.tracking.tracker import Tracker, Trackers
 from snnhll.training import Progress, train
@@ -38,23 +39,27 @@ def train_from(overrides: Sequence[str] = (), display: Tracker | None = None) ->
 def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bool = False) -> Result:
     """Train, evaluate and write one run, or return its result when it has finished before.
 
-    keep_failure: record a failure before training starts in the run's folder too, as a sweep wants; otherwise a mistake in
-    the configuration leaves nothing behind. Raises UserError for a user's mistake, anything else for a defect.
+    keep_failure: record a failure before training starts in the run's folder too, as a sweep wants; otherwise a
+    mistake in the configuration leaves nothing behind. Raises UserError for a user's mistake, anything else for a
+    defect.
     """
-    path = Path(str(config["output_dir"])) / run_name(config)
-    done = RunFolder(path).result()
-    if done is not None and done.status == "finished" and not config["force"]:
+    path = run_path(config)
+    if done := finished(config):
         return done
     result = _blank(config, path, overrides)
     with ExitStack() as stack:
         if keep_failure:
             stack.enter_context(RunFolder.create(path).recording(result))
         chosen = settings(config)
+        keep_memory()
         if chosen.threads:
             torch.set_num_threads(chosen.threads)
+        result.device = _device_name(chosen.device)
         parts = assemble(config, chosen)
         if not keep_failure:
             stack.enter_context(RunFolder.create(path).recording(result))
+        if done := finished(config):  # by another process, between the first look and the lock
+            return done
         folder = RunFolder(path)
         _start(folder, config, result, chosen.force)
         _run(parts, config, chosen, folder, result, Trackers(display, parts.tracker))
@@ -68,7 +73,7 @@ def _start(folder: RunFolder, config: Config, result: Result, force: bool) -> No
         for stale in ("checkpoint.pt", "best.pt", "metrics.jsonl"):
             (folder.path / stale).unlink(missing_ok=True)
     (folder.path / "error.txt").unlink(missing_ok=True)
-    OmegaConf.save(OmegaConf.create(config), folder.path / "config.yaml")
+    write_atomic(folder.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
     folder.write_result(result)
 
 
@@ -135,7 +140,6 @@ def _blank(config: Config, path: Path, overrides: list[str]) -> Result:
         seed=config["seed"],
         epochs=config["trainer"].get("epochs"),
         run_dir=str(path),
-        device=_device_name(config["device"]),
         versions=_versions(),
         commit=_commit(),
     )

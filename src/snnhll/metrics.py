@@ -17,10 +17,12 @@ SATURATED = 0.95
 
 @dataclass
 class Evaluation:
-    """Accuracies as fractions, None of an empty split; lists run over the blocks. `layer_accuracy` also has the readout, last.
+    """Accuracies as fractions, None of an empty split; lists run over the blocks. `layer_accuracy` also has the
+    readout, last.
 
     silent, saturated: share of neurons that never fired, or fired at 95 % of the steps or more, over all images.
-    confusion: [classes, classes], true by predicted. inputs: mean presynaptic activity of each block and, last, the readout.
+    confusion: [classes, classes], true by predicted. inputs: mean presynaptic activity of each block and, last, the
+    readout.
     """
 
     accuracy: float | None
@@ -88,8 +90,9 @@ def connections(block: Block) -> int:
 def operations(network: Network, inputs: list[float]) -> tuple[float, float]:
     """Return synaptic operations (accumulates caused by spikes) and multiply-accumulates (of analog input) per image.
 
-    A spike costs one accumulate per outgoing synapse and time step. The analog first input costs one multiply-accumulate
-    per synapse, once an image when it is constant over time, as under direct encoding. inputs: `Evaluation.inputs`.
+    A spike costs one accumulate per outgoing synapse and time step. The analog first input costs one
+    multiply-accumulate per synapse, once an image when it is constant over time, as under direct encoding. inputs:
+    `Evaluation.inputs`.
     """
     analog = float(connections(network.blocks[0])) if network.encoding.normalised else 0.0
     synapses = [*map(connections, network.blocks), network.readout.weight.numel()]

@@ -12,9 +12,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from snnhll.config import Config, run_name
 from snnhll.errors import UserError
 
 Status = Literal["finished", "failed", "running"]
+
+
+class BusyError(UserError):
+    """Another process is at work on the run."""
 
 
 @dataclass
@@ -79,7 +84,7 @@ class RunFolder:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise UserError(f"{self.path} is being trained by another process; wait for it or stop it.") from error
+                raise BusyError(f"{self.path} is being trained by another process; wait for it or stop it.") from error
             yield
 
     def result(self) -> Result | None:
@@ -115,7 +120,8 @@ class RunFolder:
 
     @contextmanager
     def recording(self, result: Result) -> Iterator[None]:
-        """Hold the run and, when it fails, write into its folder why. Raises UserError where the folder takes no data."""
+        """Hold the run and, when it fails, write into its folder why. Raises UserError where the folder takes no
+        data."""
         with self.lock():
             try:
                 yield
@@ -133,16 +139,31 @@ class RunFolder:
         (self.path / "error.txt").write_text("".join(traceback.format_exception(error)))
 
 
+def run_path(config: Config) -> Path:
+    """Return the folder of the run that a configuration defines."""
+    return Path(str(config["output_dir"])) / run_name(config)
+
+
+def finished(config: Config) -> Result | None:
+    """Return the result of a run that has finished and is not to be repeated."""
+    done = RunFolder(run_path(config)).result()
+    return done if done is not None and done.status == "finished" and not config["force"] else None
+
+
 def unwritable(path: Path, error: OSError) -> UserError:
     """Return the one line for a folder that is read-only or full."""
     return UserError(f"output_dir: cannot write to {path} ({error.strerror}). Free space, or choose output_dir=FOLDER.")
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step."""
+    """Replace `path` by `text` in one step; leave nothing behind when the disk does not take it."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    try:
+        partial.write_text(text)
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """The training loop: epochs, batches, validation, checkpoints. It knows nothing of losses, layers or time.
 
-Everything random in a step is a function of (seed, epoch, step), so a resumed run repeats an uninterrupted one to the bit.
+Everything random in a step is a function of (seed, epoch, step), so a resumed run repeats an uninterrupted one to the
+bit.
 """
 
 from __future__ import annotations

@@ -23,10 +23,21 @@ def rates(*shape: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("features", REDUCTIONS, ids=str)
 def test_pullback_is_the_gradient(features: Features, shape: tuple[int, ...]) -> None:
     x = rates(*shape).requires_grad_()
-    y = features(x)
+    y = features.values(x)  # plain torch operations: automatic differentiation of the values themselves
     signal = torch.randn(y.shape, dtype=y.dtype, generator=torch.Generator().manual_seed(1))
     (gradient,) = torch.autograd.grad(y, x, signal)
     torch.testing.assert_close(features.pullback(x.detach(), signal), gradient)
+    torch.testing.assert_close(torch.autograd.grad(features(x), x, signal)[0], gradient)
+
+
+@pytest.mark.parametrize("features", REDUCTIONS, ids=str)
+def test_the_memory_format_of_maps_does_not_matter(features: Features) -> None:
+    x = rates(4, 6, 6).requires_grad_()
+    last = x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+    signal = torch.arange(features(x).numel(), dtype=x.dtype).view(3, -1)
+    torch.testing.assert_close(features(last), features(x))
+    gradients = [torch.autograd.grad(features(v), v, signal)[0] for v in (last, x)]
+    torch.testing.assert_close(gradients[0], gradients[1])
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -85,6 +96,13 @@ def test_group_takes_the_largest_number_that_divides() -> None:
     assert Group(32)(rates(1024)).shape == (3, 32)
     assert Group(32)(rates(100)).shape == (3, 25)
     assert Group(32)(rates(7)).shape == (3, 1)
+    assert Group(32)(rates(12, 4, 4)).shape == (3, 12)
+
+
+def test_group_of_a_map_is_taken_over_whole_channels() -> None:
+    x = rates(6, 5, 5)
+    expected = x.view(3, 3, 50).std(2, unbiased=False)
+    torch.testing.assert_close(Group(4, eps=0.0)(x), expected)
 
 
 def test_deviation_is_taken_over_space_channel_by_channel() -> None:

@@ -33,7 +33,7 @@ def simulate(net: Network, images: Tensor) -> tuple[Tensor, list[Tensor], list[T
     inputs: list[list[Tensor]] = [[] for _ in range(len(net.blocks) + 1)]
     logits = torch.zeros(len(images), net.classes, dtype=images.dtype)
     for _ in range(net.steps):
-        x = (images - 0.5) / 0.3
+        x = (images - 0.5) / 0.25
         for i, block in enumerate(net.blocks):
             inputs[i].append(x)
             weight, layer = block.synapse.weight, block.layer
@@ -155,7 +155,7 @@ def test_encode_normalises_each_channel(make_network: MakeNetwork, make_batch: M
     net, (images, _) = make_network(), make_batch()
     coded = net.encode(images)
     assert coded.shape == (1, *images.shape)
-    torch.testing.assert_close(coded[0], (images - 0.5) / 0.3)
+    torch.testing.assert_close(coded[0], (images - 0.5) / 0.25)
 
 
 def test_nothing_is_remembered_between_batches(make_network: MakeNetwork, make_batch: MakeBatch) -> None:

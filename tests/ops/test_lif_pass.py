@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from snnhll.errors import UserError
-from snnhll.ops import LIFSettings, Pass, Workspace, lif_pass, reference, which
+from snnhll.ops import LIFSettings, Pass, lif_pass, reference, which
 from snnhll.surrogates.arctangent import Arctangent
 from snnhll.surrogates.boxcar import Boxcar
 from snnhll.surrogates.exponential import Exponential
@@ -181,16 +181,6 @@ def test_memory_stays_channels_last() -> None:
     got = lif_pass(maps((4, 2, 16, 6, 6), torch.bfloat16), 4, SOFT, Exponential(), pool=2)
     assert got.spikes.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
     assert got.rate.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_workspace_reuses_memory_and_changes_nothing() -> None:
-    workspace = Workspace()
-    first, second = maps((4, 2, 16, 6, 6), torch.float32, 1), maps((4, 2, 16, 6, 6), torch.float32, 2)
-    a = lif_pass(first, 4, SOFT, Exponential(), pool=2, workspace=workspace)
-    where = a.spikes.data_ptr()
-    b = lif_pass(second, 4, SOFT, Exponential(), pool=2, workspace=workspace)
-    assert b.spikes.data_ptr() == where
-    assert_same(b, reference.lif_pass(second, 4, SOFT, Exponential(), pool=2))
 
 
 def test_thread_count_changes_nothing() -> None:

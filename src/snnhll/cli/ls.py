@@ -1,25 +1,19 @@
-"""snnhll ls [GROUP]   every option of every group, or of one, with its one-line description"""
+"""snnhll ls [GROUP ...]   every option of every group, or of some, with its one-line description"""
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.table import Table
-
+from snnhll.cli.columns import aligned
 from snnhll.config import conf_dir, groups, options
 from snnhll.errors import UserError, nearest
 
 
 def main(arguments: list[str]) -> int:
     """Print the options."""
-    wanted = arguments or groups()
-    console = Console(highlight=False)
-    for group in wanted:
-        if group not in groups():
-            raise UserError(f"{group!r} is not a configuration group.{nearest(group, groups())}")
-        table = Table(box=None, show_header=False, pad_edge=False, title=f"[bold]{group}[/]", title_justify="left")
-        for name in options(group):
-            table.add_row(f"  {name}", describe(group, name))
-        console.print(table)
+    if unknown := next((group for group in arguments if group not in groups()), None):
+        raise UserError(f"{unknown!r} is not a configuration group.{nearest(unknown, groups())}")
+    for group in arguments or groups():
+        print(group)
+        print(*aligned([(name, describe(group, name)) for name in options(group)], indent="  "), sep="\n")
     return 0
 
 

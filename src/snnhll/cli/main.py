@@ -14,14 +14,20 @@ from snnhll.version import __version__
 
 COMMANDS = {
     "train": "train one run, or a sweep with -m (the default command)",
+    "sweep": "run a table of the thesis, or a sweep file of your own",
+    "report": "tables and figures of sweeps and runs, beside the published values",
     "eval": "evaluate finished runs again, for instance under noise",
     "ls": "list the options of every configuration group",
     "show": "print the composed configuration",
-    "validate": "compose and check every option, preset and sweep",
+    "validate": "compose and check every option and preset",
     "data": "download a data set and verify it",
+    "bench": "measure training speed and memory, beside other frameworks",
 }
+HELP_WORDS = ("--help", "-h", "help")
+VERSION_WORDS = ("--version", "version")
 
-HELP = f"""snnhll {__version__}: spiking neural networks trained without backpropagation through the network
+HELP = (
+    f"""snnhll {__version__}: spiking neural networks trained without backpropagation through the network
 
 usage
   snnhll [train] [KEY=VALUE ...]             one run; without arguments the digits default, about a minute
@@ -29,7 +35,9 @@ usage
   snnhll COMMAND --help                      what a command takes
 
 commands
-""" + "".join(f"  {name:<10} {text}\n" for name, text in COMMANDS.items()) + """
+"""
+    + "".join(f"  {name:<10} {text}\n" for name, text in COMMANDS.items())
+    + """
 examples
   snnhll train loss=pred_sim data=mnist      SNN-HLL on MNIST with the settings of the thesis
   snnhll -m loss=pred,sim,pred_sim seed=0,1  six runs
@@ -42,34 +50,45 @@ keys most often set
   seed, output_dir, force, device, data.root, data.limit, trainer.epochs, trainer.update, trainer.precision,
   architecture.spec, architecture.width, neuron.v_th, neuron.decay, loss.weights.NAME, optimizer.lr, tracking=none
 
-Tab completion: eval "$(snnhll -sc install=bash)" (or zsh's bash mode; install=fish).
+Tab completion: eval "$(snnhll -sc install=bash)"; in fish: snnhll -sc install=fish | source.
 A run continues where it was interrupted: give the same command again. Finished runs are not repeated (force=true does).
 """
+)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line; exits with 0, or 2 after a user's mistake, or 1 when jobs of a sweep failed."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if _strip_completion():
-        arguments = [a for a in arguments if a not in COMMANDS]
     try:
-        command, rest = _split(arguments)
-        if command in ("--help", "-h", "help"):
-            print(HELP)
-        elif command in ("--version", "version"):
-            print(f"snnhll {__version__}")
-        elif "--help" in rest or "-h" in rest:
-            print(importlib.import_module(f"snnhll.cli.{command}").__doc__)
-        else:
-            sys.exit(importlib.import_module(f"snnhll.cli.{command}").main(rest))
+        sys.exit(_run(arguments))
     except UserError as error:
-        print(f"snnhll: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(_complain(str(error)))
     except KeyboardInterrupt:
         print("snnhll: interrupted; the same command continues from the last checkpoint.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the reader has gone; nothing is left to say or to close
+    except OSError as error:
+        sys.exit(_complain(f"{error.filename or 'the system'}: {error.strerror or error}."))
+
+
+def _run(arguments: list[str]) -> int:
+    if "COMP_LINE" in os.environ and "-sc" in arguments:
+        from snnhll.cli import complete
+
+        return complete.main(arguments)
+    command, rest = _split(arguments)
+    if command in HELP_WORDS:
+        print(HELP)
+        return 0
+    if command in VERSION_WORDS:
+        print(f"snnhll {__version__}")
+        return 0
+    module = importlib.import_module(f"snnhll.cli.{command}")
+    if set(rest) & {"--help", "-h"}:
+        print(module.__doc__)
+        return 0
+    return int(module.main(rest))
 
 
 def _split(arguments: list[str]) -> tuple[str, list[str]]:
@@ -77,21 +96,13 @@ def _split(arguments: list[str]) -> tuple[str, list[str]]:
     if not arguments:
         return "train", []
     first, rest = arguments[0], arguments[1:]
-    if first in COMMANDS or first in ("--help", "-h", "help", "--version", "version"):
+    if first in COMMANDS or first in HELP_WORDS or first in VERSION_WORDS:
         return first, rest
     if "=" in first or first.startswith(("-", "+", "~")):
         return "train", arguments
     raise UserError(f"{first!r} is not a command.{nearest(first, COMMANDS)}")
 
 
-def _strip_completion() -> bool:
-    """Take a sub-command out of the line that Hydra's tab completion reads; True when completion was asked for."""
-    line = os.environ.get("COMP_LINE")
-    if line is None:
-        return False
-    words = line.split(" ")
-    if len(words) > 2 and words[1] in COMMANDS:
-        stripped = " ".join([words[0], *words[2:]])
-        point = int(os.environ.get("COMP_POINT", len(line))) - (len(line) - len(stripped))
-        os.environ |= {"COMP_LINE": stripped, "COMP_POINT": str(point)}
-    return True
+def _complain(message: str) -> int:
+    print("snnhll:", " ".join(message.split()), file=sys.stderr)
+    return 2

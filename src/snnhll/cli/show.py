@@ -1,6 +1,5 @@
 """snnhll show [KEY=VALUE ...]   print the composed configuration as YAML, every value resolved
-
-  --raw    keep interpolations such as ${data.recommended.epochs}
+snnhll show --raw ...         keep interpolations such as ${data.recommended.epochs}
 """
 
 from __future__ import annotations
@@ -9,11 +8,12 @@ from snnhll.config import compose, identity
 
 
 def main(arguments: list[str]) -> int:
-    """Print the configuration and the hash that identifies its run."""
+    """Print the configuration and, below it, the hash that identifies its run."""
     from omegaconf import OmegaConf
 
-    config = compose([a for a in arguments if a != "--raw"], resolve="--raw" not in arguments)
+    raw = "--raw" in arguments
+    config = compose([a for a in arguments if a != "--raw"], resolve=not raw)
     print(OmegaConf.to_yaml(OmegaConf.create(config)), end="")
-    if "--raw" not in arguments:
+    if not raw:
         print(f"# identity {identity(config)}")
     return 0

@@ -31,17 +31,22 @@ def open_data(
     noise: see `Data`. Raises UserError for options that are unknown, of a wrong type or out of range, and
     for sets that are missing or damaged.
     """
-    options = check(Data, {key: cfg_data[key] for key in PIPELINE_KEYS if key in cfg_data}, "data")
-    augment = Augment(**check(Augment, convert(cfg_data.get("augment", {}), dict, "data.augment"), "data.augment"))
+    options = pipeline_options(cfg_data)
     return Data(
         open_images(cfg_data),
         batch_size=batch_size,
         seed=seed,
         device=device,
         noise=noise,
-        augment=augment,
         **options,
     )
+
+
+def pipeline_options(cfg_data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the checked arguments of `Data` in a node of conf/data/. Raises UserError for a wrong type or range."""
+    options = check(Data, {key: cfg_data[key] for key in PIPELINE_KEYS if key in cfg_data}, "data")
+    augment = check(Augment, convert(cfg_data.get("augment", {}), dict, "data.augment"), "data.augment")
+    return options | {"augment": Augment(**augment)}
 
 
 def open_images(cfg_data: Mapping[str, Any]) -> ImageSet:

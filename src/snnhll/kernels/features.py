@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -19,15 +19,30 @@ Reduction = Literal["flat", "pool", "group", "deviation"]
 
 
 class Features(ABC):
-    """Rates [B, F] or [B, C, H, W] to features [B, D]."""
+    """Rates [B, F] or [B, C, H, W] to features [B, D]; automatic differentiation through a call uses `pullback` too."""
+
+    def __call__(self, rates: Tensor) -> Tensor:
+        return cast(Tensor, _Reduce.apply(rates, self))
 
     @abstractmethod
-    def __call__(self, rates: Tensor) -> Tensor:
+    def values(self, rates: Tensor) -> Tensor:
         """Features [B, D] of rates [B, ...]."""
 
     @abstractmethod
     def pullback(self, rates: Tensor, signal: Tensor) -> Tensor:
         """Transposed derivative: what the signal [B, D] on the features means for the rates; the shape of `rates`."""
+
+
+class _Reduce(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rates: Tensor, features: Features) -> Tensor:
+        ctx.save_for_backward(rates)
+        ctx.features = features
+        return features.values(rates)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return ctx.features.pullback(ctx.saved_tensors[0], grads[0]), None
 
 
 def reduction(name: Reduction, size: int) -> Features:
@@ -47,7 +62,7 @@ def reduction(name: Reduction, size: int) -> Features:
 class Flat(Features):
     """Every rate is a feature."""
 
-    def __call__(self, rates: Tensor) -> Tensor:
+    def values(self, rates: Tensor) -> Tensor:
         return rates.flatten(1)
 
     def pullback(self, rates: Tensor, signal: Tensor) -> Tensor:
@@ -60,7 +75,7 @@ class Pool(Features):
 
     size: int
 
-    def __call__(self, rates: Tensor) -> Tensor:
+    def values(self, rates: Tensor) -> Tensor:
         return _apply(self._averages(rates), rates).flatten(1)
 
     def pullback(self, rates: Tensor, signal: Tensor) -> Tensor:
@@ -82,26 +97,33 @@ class Pool(Features):
 class Group(Features):
     """Standard deviation within groups of neurons (Pogodin & Latham 2020, grouping with p = 1/2).
 
-    Consecutive values, channel by channel, form `size` groups, or as many below that as divide their number.
+    A group is a run of neurons, or of whole channels of a map. There are `size` groups, or as many below that as divide
+    the neurons or channels evenly.
     """
 
     size: int
     eps: float = 1e-6
 
-    def __call__(self, rates: Tensor) -> Tensor:
-        return self._deviation(self._centred(rates)).squeeze(-1)
+    def values(self, rates: Tensor) -> Tensor:
+        return self._deviation(self._centred(rates))
 
     def pullback(self, rates: Tensor, signal: Tensor) -> Tensor:
         centred = self._centred(rates)
-        slope = centred / (centred.shape[-1] * self._deviation(centred))
-        return (signal.unsqueeze(-1) * slope).view(rates.shape)
+        deviation = self._deviation(centred)
+        members = centred[0].numel() // deviation.shape[1]
+        return centred * _spread(signal / (deviation * members), rates)
 
     def _centred(self, rates: Tensor) -> Tensor:
-        grouped = rates.flatten(1).unflatten(1, (_groups(rates[0].numel(), self.size), -1))
-        return grouped - grouped.mean(-1, keepdim=True)
+        return rates - _spread(self._mean(rates), rates)
 
     def _deviation(self, centred: Tensor) -> Tensor:
-        return (centred.square().mean(-1, keepdim=True) + self.eps).sqrt()
+        return (self._mean(centred.square()) + self.eps).sqrt()
+
+    def _mean(self, x: Tensor) -> Tensor:
+        """Mean of every group, [B, groups]: over space first, which is quick in any memory format."""
+        alone = x[0, 0].numel() == 1  # then a group of one would have no deviation
+        units = x.mean(tuple(range(2, x.dim()))) if x.dim() > 2 else x
+        return units.unflatten(1, (_groups(x.shape[1], self.size, shortest=2 if alone else 1), -1)).mean(2)
 
 
 @dataclass(frozen=True)
@@ -110,8 +132,8 @@ class Deviation(Features):
 
     eps: float = 1e-6
 
-    def __call__(self, rates: Tensor) -> Tensor:
-        return self._per_channel(rates)(rates)
+    def values(self, rates: Tensor) -> Tensor:
+        return self._per_channel(rates).values(rates)
 
     def pullback(self, rates: Tensor, signal: Tensor) -> Tensor:
         return self._per_channel(rates).pullback(rates, signal)
@@ -120,15 +142,21 @@ class Deviation(Features):
         return Flat() if rates[0, 0].numel() == 1 else Group(rates.shape[1], self.eps)
 
 
-def _groups(values: int, size: int) -> int:
-    """Most groups of equal length >= 2, at most `size`; a single one where nothing else divides."""
-    return next(g for g in range(max(1, min(size, values // 2)), 0, -1) if values % g == 0)
+def _groups(members: int, size: int, shortest: int) -> int:
+    """The largest number of equal groups, at most `size`, each at least `shortest` long; one where none divides."""
+    return next((g for g in range(min(size, members // shortest), 0, -1) if members % g == 0), 1)
+
+
+def _spread(groups: Tensor, like: Tensor) -> Tensor:
+    """One value a group, [B, groups], as one a neuron or channel, to broadcast over `like` [B, C, ...]."""
+    units = groups.repeat_interleave(like.shape[1] // groups.shape[1], 1)
+    return units.view(*units.shape, *(1,) * (like.dim() - 2))
 
 
 def _averaging(inputs: int, outputs: int, like: Tensor) -> Tensor:
     """[outputs, inputs]: row o averages its equal share of the inputs, shared where it ends within an input."""
-    edges = torch.arange(outputs + 1, dtype=torch.float64) * (inputs / outputs)
-    ends = torch.arange(inputs, dtype=torch.float64)
+    edges = torch.arange(outputs + 1, dtype=torch.float64, device=like.device) * (inputs / outputs)
+    ends = torch.arange(inputs, dtype=torch.float64, device=like.device)
     low, high = edges[:-1, None].maximum(ends), edges[1:, None].minimum(ends + 1)
     return ((high - low).clamp(min=0) * (outputs / inputs)).to(like)
 

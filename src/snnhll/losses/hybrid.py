@@ -31,7 +31,7 @@ class HybridLoss(nn.Module):
         }
         if not values:
             return None, {}
-        total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
+        total = torch.as_tensor(sum(self.weights[name] * value for name, value in values.items()))
         return total, {name: value.detach() for name, value in values.items()}
 
     def logits(self, rate: Tensor) -> Tensor | None:

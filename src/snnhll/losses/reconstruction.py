@@ -31,4 +31,4 @@ class ReconstructionLoss(Loss):
 
     def forward(self, activity: Activity, target: Any) -> Tensor:
         rebuilt = self.decoder(activity.rate)
-        return F.mse_loss(rebuilt, activity.source.to(rebuilt.dtype).view_as(rebuilt))
+        return F.mse_loss(rebuilt, activity.source.to(rebuilt.dtype).reshape(rebuilt.shape))

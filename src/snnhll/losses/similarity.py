@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from snnhll.build import PositiveInt
-from snnhll.losses.features import pooled_length, pooled_side
+from snnhll.losses.features import pooled_side
 from snnhll.losses.loss import Activity, Batch, Loss
 from snnhll.networks.spec import Layer
 
@@ -23,9 +23,11 @@ EPS = 1e-8
 
 def similarity(x: Tensor, centre: bool) -> Tensor:
     """Return the cosine similarity of all pairs of rows, [..., B, B], for x [..., B, D]; a row without norm gives 0."""
-    if centre:
-        x = x - x.mean(-1, keepdim=True)
-    unit = x / (x.square().sum(-1, keepdim=True) + EPS).sqrt()
+    if centre:  # a row centred and scaled to unit length is its layer normalisation over √D, in one operation
+        length = x.shape[-1]
+        unit = F.layer_norm(x, (length,), eps=EPS / length) * length**-0.5
+    else:
+        unit = x / (x.square().sum(-1, keepdim=True) + EPS).sqrt()
     return unit @ unit.transpose(-1, -2)
 
 
@@ -58,7 +60,7 @@ class SimilarityLoss(Loss):
         elif layer.kind == "conv":
             self.projection = nn.Conv2d(layer.units, layer.units, 3, padding=1, bias=False)
         else:
-            self.projection = nn.Linear(layer.units, embedding or pooled_length(layer.out_shape, None), bias=False)
+            self.projection = nn.Linear(layer.units, min(embedding or layer.units, layer.units), bias=False)
 
     def prepare(self, batch: Batch) -> Tensor:
         return similarity(F.one_hot(batch.labels, batch.classes).to(batch.images.dtype), self.centre)
@@ -74,7 +76,7 @@ class SimilarityLoss(Loss):
     def forward(self, activity: Activity, target: Any) -> Tensor:
         steps, batch = activity.spikes.shape[:2]
         x = self.features(activity.pooled(self.side)).unflatten(0, (steps, batch))
-        error = (similarity(x, self.centre) - target).square()
+        found = similarity(x, self.centre)
         if self.scale == "sum":
-            return error.sum()
-        return error.mean() * steps * (PRINTED_BATCH**2 if self.scale == "pairs" else 1)
+            return F.mse_loss(found, target.expand_as(found), reduction="sum")
+        return F.mse_loss(found, target.expand_as(found)) * (steps * (PRINTED_BATCH**2 if self.scale == "pairs" else 1))

@@ -20,6 +20,7 @@ from snnhll.ops import LIFSettings, lif_sequence
 from snnhll.surrogates.surrogate import Surrogate, spike
 
 Decay = Annotated[float, Range(0, 1, open_low=True)]
+ONE_STEP = math.exp(-1)  # λ of a time constant of one step, τ = 1
 
 
 class LIF(Neuron):
@@ -32,7 +33,7 @@ class LIF(Neuron):
     def __init__(
         self,
         surrogate: Surrogate,
-        decay: Decay = math.exp(-1),
+        decay: Decay = ONE_STEP,
         v_th: Positive = 1.0,
         reset: Literal["soft", "hard"] = "soft",
         v_reset: float = 0.0,

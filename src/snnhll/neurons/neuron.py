@@ -17,7 +17,8 @@ State = tuple[Tensor, ...]
 
 
 class Neuron(nn.Module, ABC):
-    """Turns input current into spikes. Subclasses implement one time step; `membrane` is the first tensor of the state."""
+    """Turns input current into spikes. Subclasses implement one time step; `membrane` is the first tensor of the
+    state."""
 
     def __init__(self, surrogate: Surrogate) -> None:
         super().__init__()

@@ -2,6 +2,5 @@
 
 from snnhll.ops.dispatch import lif_pass, lif_sequence, moments, rate_gradient, which
 from snnhll.ops.signature import LIFSettings, Pass
-from snnhll.ops.workspace import Workspace
 
-__all__ = ["LIFSettings", "Pass", "Workspace", "lif_pass", "lif_sequence", "moments", "rate_gradient", "which"]
+__all__ = ["LIFSettings", "Pass", "lif_pass", "lif_sequence", "moments", "rate_gradient", "which"]

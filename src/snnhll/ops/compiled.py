@@ -21,7 +21,7 @@ RUN = 1024
 SUMS = 5
 """Rows of a run's state: membrane, spikes, slope, slope times input, input."""
 
-FLUSH = 64
+FLUSH = 16
 """Pixels summed in float32 before `moments` carries on in float64."""
 
 _inner = njit(error_model="numpy")  # without Python's check for a zero divisor, which would keep loops from vectors

@@ -15,7 +15,6 @@ from torch import Tensor
 from snnhll.ops import compiled
 from snnhll.ops.layout import steps_flat
 from snnhll.ops.signature import LIFSettings, Pass, normalisation_terms
-from snnhll.ops.workspace import Workspace
 from snnhll.surrogates.arctangent import Arctangent
 from snnhll.surrogates.boxcar import Boxcar
 from snnhll.surrogates.exponential import Exponential
@@ -28,7 +27,7 @@ from snnhll.surrogates.triangle import Triangle
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 
 BLOCKS = 64
-"""Partial sums of `moments`, whatever the number of threads, so that the result does not depend on it."""
+"""Partial sums at most, whatever the number of threads, so that the result does not depend on it."""
 
 NARROWEST = 64
 """Channels the innermost loop of `moments` should find at least; fewer are taken together over several pixels."""
@@ -47,25 +46,21 @@ def lif_pass(
     gate: Tensor | None = None,
     pool: int = 1,
     gradient: bool = True,
-    workspace: Workspace | None = None,
 ) -> Pass:
     """`snnhll.ops.lif_pass` for z that `layout.is_channels_last` holds, float32 or bfloat16.
 
     `output_rate` is the very tensor `rate` where neither gate nor pool tells them apart.
     """
     channels, batch, size = z.shape[2], z.shape[1], list(z.shape[3:])
-    memory = _Memory(workspace or Workspace())
     pooled = [side // pool for side in size]
-    spikes = memory.new("spikes", [steps, batch], channels, pooled, z.dtype)
-    rate = memory.new("rate", [batch], channels, size, torch.float32)
+    spikes = _new([steps, batch], channels, pooled, z.dtype)
+    rate = _new([batch], channels, size, torch.float32)
     output_rate = rate
     if gate is not None or pool > 1:
-        output_rate = memory.new("output_rate", [batch], channels, pooled, torch.float32)
+        output_rate = _new([batch], channels, pooled, torch.float32)
     means: list[Tensor | None] = [None, None, None]
     if gradient:
-        means = [
-            memory.new(role, [batch], channels, size, torch.float32) for role in ("slope", "slope_input", "mean_input")
-        ]
+        means = [_new([batch], channels, size, torch.float32) for _ in means]
     out = (spikes, None if output_rate is rate else output_rate, rate, *means)
     height, width = size or (1, 1)
     extent = compiled.Extent(steps, z.shape[0], batch, height, width, channels, pool, gradient)
@@ -96,7 +91,7 @@ def moments(z: Tensor) -> tuple[Tensor, Tensor]:
     pixels = _flat(z).reshape(-1, channels)
     together = math.gcd(len(pixels), -(-NARROWEST // channels)) if channels < NARROWEST else 1
     pivot = _array(z.detach().movedim(2, -1).reshape(-1, channels)[0].float())
-    sums = np.zeros((BLOCKS, 2, together * channels))
+    sums = np.zeros((_blocks(len(pixels) // together), 2, together * channels))
     with _threads():
         compiled.moment_sums(pixels.reshape(-1, together * channels), np.tile(pivot, together), sums)
     first, second = sums.sum(0).reshape(2, together, channels).sum(1) / len(pixels)
@@ -116,7 +111,7 @@ def rate_gradient(
     channels = grad.shape[1]
     in_order = grad.movedim(1, -1).contiguous().movedim(-1, 1)
     pixels = [_flat(x).reshape(-1, channels) for x in (in_order, slope, slope_input, mean_input)]
-    sums = np.zeros((min(BLOCKS, -(-len(pixels[0]) // compiled.FLUSH)), 2, channels))
+    sums = np.zeros((_blocks(len(pixels[0])), 2, channels))
     grad_z = torch.empty([grad.shape[0], *grad.shape[2:], channels], dtype=dtype).movedim(-1, 1)
     with _threads():
         compiled.rate_gradient_sums(*pixels[:3], sums)
@@ -186,15 +181,14 @@ class _Sequence(torch.autograd.Function):
 _NOTHING = np.empty(0, np.float32)
 
 
-class _Memory:
-    """Makes outputs whose memory order is channels last, as the kernels write them."""
+def _blocks(rows: int) -> int:
+    """Return into how many partial sums so many rows are cut."""
+    return min(BLOCKS, -(-rows // compiled.FLUSH))
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
 
-    def new(self, role: str, lead: list[int], channels: int, size: Sequence[int], dtype: torch.dtype) -> Tensor:
-        stored = self.workspace.take(role, [*lead, *size, channels], dtype)
-        return stored.movedim(-1, len(lead))
+def _new(lead: list[int], channels: int, size: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Return an empty output whose memory order is channels last, as the kernels write it."""
+    return torch.empty([*lead, *size, channels], dtype=dtype).movedim(-1, len(lead))
 
 
 @contextmanager

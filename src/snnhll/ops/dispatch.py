@@ -13,7 +13,6 @@ from torch import Tensor
 from snnhll.ops import reference
 from snnhll.ops.layout import is_channels_last, steps_flat
 from snnhll.ops.signature import LIFSettings, Pass, check_pass, check_steps
-from snnhll.ops.workspace import Workspace
 from snnhll.surrogates.arctangent import Arctangent
 from snnhll.surrogates.boxcar import Boxcar
 from snnhll.surrogates.exponential import Exponential
@@ -34,7 +33,6 @@ def lif_pass(
     gate: Tensor | None = None,
     pool: int = 1,
     gradient: bool = True,
-    workspace: Workspace | None = None,
 ) -> Pass:
     """Everything the rate-based update of one layer needs, in one pass over its pre-activations.
 
@@ -51,7 +49,6 @@ def lif_pass(
             dtype of z.
         pool: side of the max pooling of what is sent; rows and columns that do not fill a window are dropped.
         gradient: False leaves `slope`, `slope_input` and `mean_input` out.
-        workspace: buffers to write the results to, so that repeated calls touch no fresh memory.
 
     Raises:
         UserError: shapes, steps or pool do not fit each other.
@@ -60,7 +57,7 @@ def lif_pass(
     fast = _fast_path(z, surrogate, is_channels_last(z))
     if fast is None:
         return reference.lif_pass(z, steps, settings, surrogate, scale, shift, gate, pool, gradient)
-    return fast.lif_pass(z, steps, settings, surrogate, scale, shift, gate, pool, gradient, workspace)
+    return fast.lif_pass(z, steps, settings, surrogate, scale, shift, gate, pool, gradient)
 
 
 def moments(z: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,8 @@ TRACED_NEURONS = 3
 def draw_run(
     folder: RunFolder, test: Evaluation, network: Network, images: Tensor, classes: Sequence[str]
 ) -> list[Path]:
-    """Write all pictures of a finished run into its folder and return their paths. images: some test images [B, C, H, W]."""
+    """Write all pictures of a finished run into its folder and return their paths. images: some test images [B, C, H,
+    W]."""
     rows = folder.metrics()
     network.eval()
     return [
@@ -46,7 +47,7 @@ def _curves(path: Path, rows: list[dict[str, Any]]) -> Path:
             accuracy.plot(epochs, [100 * v for v in values], ":", color=colour, label=f"head of layer {i + 1}")
     accuracy.set(xlabel="epoch", ylabel="accuracy in %", title="Accuracy")
     for panel in (accuracy, losses):
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.locator_params(axis="x", integer=True)
     accuracy.legend()
     for i, name in enumerate(rows[0]["losses"]):
         line = ("-", "--", "-.", ":")[i // len(style.COLOURS) % 4]
@@ -70,9 +71,11 @@ def _activity(path: Path, rows: list[dict[str, Any]]) -> Path:
         for i, _ in enumerate(rows[0][key]):
             colour, marker = style.COLOURS[i % len(style.COLOURS)], style.MARKERS[i % len(style.MARKERS)]
             values = [row[key][i] for row in rows]
-            panel.plot([row["epoch"] + 1 for row in rows], values, color=colour, marker=marker, ms=3, label=f"layer {i + 1}")
+            panel.plot(
+                [row["epoch"] + 1 for row in rows], values, color=colour, marker=marker, ms=3, label=f"layer {i + 1}"
+            )
         panel.set(xlabel="epoch", ylabel=unit, title=title)
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.locator_params(axis="x", integer=True)
         panel.set_ylim(bottom=0)
     panels[0].legend()
     return style.save(picture, path / "activity.png")
@@ -100,10 +103,13 @@ def _confusion(path: Path, table: list[list[int]], classes: Sequence[str]) -> Pa
 
 
 def _raster(path: Path, network: Network, images: Tensor) -> Path:
-    """Draw the spikes of some neurons of each layer for one image, busiest first, and below them membrane traces of a few."""
+    """Draw the spikes of some neurons of each layer for one image, busiest first, and below them membrane traces of a
+    few."""
     from snnhll.reports import style
 
-    traces = [(u[:, 0].flatten(1).float().cpu(), s[:, 0].flatten(1).float().cpu()) for u, s in network.traces(images[:1])]
+    traces = [
+        (u[:, 0].flatten(1).float().cpu(), s[:, 0].flatten(1).float().cpu()) for u, s in network.traces(images[:1])
+    ]
     picture, panels = style.figure(columns=len(traces), rows=2, width=3.4, height=2.8)
     for i, (membrane, spikes) in enumerate(traces):
         shown = _spread(spikes.mean(0))
@@ -123,7 +129,8 @@ def _raster(path: Path, network: Network, images: Tensor) -> Path:
 
 
 def _spread(rates: Tensor) -> Tensor:
-    """Return the indices of neurons that fire, spread evenly from the busiest to the quietest; any neurons if none does."""
+    """Return the indices of neurons that fire, spread evenly from the busiest to the quietest; any neurons if none
+    does."""
     order = rates.argsort(descending=True)
     active = order[: max(int((rates > 0).sum()), 1)]
     places = torch.linspace(0, len(active) - 1, min(RASTER_NEURONS, len(active))).long()

@@ -2,7 +2,7 @@
 
 Update modes, after algorithm 3.1:
 
-    online      at every time step: loss, gradient at t alone, weight update (3-5, 3-6, 3-17); nothing is stored over time
+    online      at every time step: loss, gradient at t alone, weight update (3-5, 3-6, 3-17); nothing stored over time
     accumulate  the online gradients summed over t, one weight update a batch
     final       losses on rates after the last step (3-18..3-20), gradient through the layer's own T steps
     rate        losses on rates; the gradient's presynaptic term is a rate too (networks/rates.py)
@@ -110,7 +110,7 @@ class LocalRule(Rule):
         spikes = block(signal.spikes, steps, through_time=self.update == "final")
         rate = spikes.mean(0)
         with torch.no_grad():
-            sent = block.transmit(spikes, block.gate(spikes[0])).to(self.network.precision)
+            sent = block.transmit(spikes.detach(), block.gate(spikes[0])).to(self.network.precision)
         seen = rate.unsqueeze(0) if self.update == "final" else spikes
         return Activity(seen, rate, signal.rate), Signal.of(sent)
 

@@ -40,8 +40,8 @@ class Rule(nn.Module, ABC):
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
         """Learn from one batch: images [B, C, H, W] in [0, 1], labels [B].
 
-        Returns scalars on the device, without synchronising it: `correct` (number of right predictions in the batch) and
-        the value of each loss, named `layer3/pred` or `readout/pred`.
+        Returns scalars on the device, without synchronising it: `correct` (number of right predictions in the batch)
+        and the value of each loss, named `layer3/pred` or `readout/pred`.
         """
 
     @torch.no_grad()

@@ -12,8 +12,7 @@ needs its own pre- and postsynaptic rates and the kernels of the batch, and noth
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -24,12 +23,12 @@ from snnhll.kernels.features import Features
 from snnhll.kernels.gaussian import Gaussian
 from snnhll.losses.hsic import Global, HSICLoss
 from snnhll.losses.hybrid import HybridLoss
+from snnhll.losses.loss import Batch
 from snnhll.networks.block import Block
 from snnhll.networks.network import Network
 from snnhll.networks.rates import Signal
 from snnhll.networks.spec import Layer
-from snnhll.neurons.lif import LIF
-from snnhll.ops import lif_pass
+from snnhll.ops import lif_pass, rate_gradient
 from snnhll.rules.local import LocalRule, Unit
 from snnhll.rules.rule import MakeOptimizer, Metrics
 
@@ -45,17 +44,26 @@ class Factors(NamedTuple):
     third: Tensor
 
 
-@dataclass(frozen=True)
-class Normalised:
+class Normalised(NamedTuple):
     """What batch normalisation adds to a layer.
 
-    mean, inverse: mean and 1/σ of the current z, [C]. input, slope_input: means over time of z and F' z, [B, C, ...].
+    mean, inverse: mean and 1/σ of the current z, [C]. slope_input, mean_input: means over time of F' z and z,
+    [B, C, ...].
     """
 
     mean: Tensor
     inverse: Tensor
-    input: Tensor
     slope_input: Tensor
+    mean_input: Tensor
+
+
+class Response(NamedTuple):
+    """What a layer did with a batch: its factors, the kernel matrix [B, B] of its features, and what it sends on."""
+
+    factors: Factors
+    similarity: Tensor
+    normalised: Normalised | None
+    outgoing: Signal
 
 
 class ThreeFactorRule(LocalRule):
@@ -79,25 +87,37 @@ class ThreeFactorRule(LocalRule):
             hsic_term(unit.loss)
             check_block(unit.block)
 
+    @torch.no_grad()
+    def factors(self, images: Tensor, labels: Tensor) -> Iterator[tuple[str, Factors]]:
+        """Yield the name and the three factors of every layer for one batch, to look at; nothing is learned."""
+        targets = self.losses[0].prepare(Batch(self.network.normalised(images), labels, self.network.classes))
+        signal = Signal.of(self.network.encode(images))
+        for unit in self.units:
+            response = self._respond(unit, signal, targets)
+            yield unit.name, response.factors
+            signal = response.outgoing
+
     def _layer_by_layer(self, coded: Tensor, labels: Tensor, targets: dict[str, Any]) -> Metrics:
         metrics: Metrics = {}
         signal = Signal.of(coded)
         for unit in self.units:
-            signal = self._learn_layer(unit, signal, targets, metrics)
+            name, loss, _ = hsic_term(unit.loss)
+            response = self._respond(unit, signal, targets)
+            update(unit.block, loss.features, response.factors, response.normalised)
+            unit.optimizer.step()
+            metrics[f"{unit.name}/{name}"] = loss.value(response.similarity, targets[name])
+            signal = response.outgoing
         return metrics | self._learn_readout(signal, labels)
 
     @torch.no_grad()
-    def _learn_layer(self, unit: Unit, signal: Signal, targets: dict[str, Any], metrics: Metrics) -> Signal:
-        """Run one layer and change its weights. Returns the signal to the next layer."""
+    def _respond(self, unit: Unit, signal: Signal, targets: dict[str, Any]) -> Response:
         name, loss, kernel = hsic_term(unit.loss)
-        post, slope, normalised, outgoing = respond(unit.block, signal, self.network.steps, self.slope)
+        post, slope, normalised, outgoing = run(unit.block, signal, self.network.steps, self.slope)
         features = loss.features(post)
-        K = loss.similarity(features)
-        third = unit.loss.weights[name] * third_factor(loss, kernel, features, K, targets[name])
-        update(unit.block, loss.features, Factors(signal.rate, post, slope, third), normalised)
-        unit.optimizer.step()
-        metrics[f"{unit.name}/{name}"] = loss.value(K, targets[name])
-        return outgoing
+        similarity = loss.similarity(features)
+        third = unit.loss.weights[name] * third_factor(loss, kernel, features, similarity, targets[name])
+        pre = signal.rate.to(signal.spikes.dtype)
+        return Response(Factors(pre, post, slope, third), similarity, normalised, outgoing)
 
 
 def third_factor(loss: HSICLoss, kernel: Gaussian, features: Tensor, K: Tensor, target: Global) -> Tensor:
@@ -110,65 +130,48 @@ def differences(third: Tensor, post: Tensor) -> Tensor:
     return third.sum(1, keepdim=True) * post - third @ post
 
 
+@torch.no_grad()
 def update(block: Block, features: Features, factors: Factors, normalised: Normalised | None) -> None:
     """Put dL/dW of (4-36) into the gradients of the block: of its weights, and of its bias or normalisation."""
     pre, post, slope, third = factors
     pull = -2 * features.pullback(post, differences(third, features(post)))
-    drive = slope * pull
-    bias = per_channel_sum(drive)
     if block.norm is None or normalised is None:
         assert block.synapse.bias is not None
-        block.synapse.bias.grad = bias
+        drive = pull * slope
+        block.synapse.bias.grad = drive.sum([d for d in range(drive.dim()) if d != 1])
     else:
-        drive, gain = through_normalisation(block.norm.gamma, drive, pull, normalised)
-        block.norm.gamma.grad, block.norm.beta.grad = gain, bias
+        n, norm = normalised, block.norm
+        statistics = (norm.gamma, n.mean, n.inverse)
+        drive, norm.gamma.grad, norm.beta.grad = rate_gradient(
+            pull, slope, n.slope_input, n.mean_input, statistics, pre.dtype
+        )
     block.synapse.weight.grad = block.synapse.weight_gradient(pre, drive.to(pre.dtype)).to(slope.dtype)
 
 
-def through_normalisation(gamma: Tensor, drive: Tensor, pull: Tensor, n: Normalised) -> tuple[Tensor, Tensor]:
-    """The drive [B, C, ...] as it acts before batch normalisation, and the gradient of the gain γ, [C]."""
-    count = drive.numel() // len(gamma)
-    bias = per_channel_sum(drive)
-    gain = (per_channel_sum(pull * n.slope_input) - n.mean * bias) * n.inverse
-    mean, inverse, bias_share, gain_share = (
-        per_channel(v, drive) for v in (n.mean, n.inverse, bias / count, gain / count)
-    )
-    centred = drive - bias_share - (n.input - mean) * inverse * gain_share
-    return centred * per_channel(gamma * n.inverse, drive), gain
-
-
-def respond(block: Block, signal: Signal, steps: int, slope: Slope) -> tuple[Tensor, Tensor, Normalised | None, Signal]:
+def run(block: Block, signal: Signal, steps: int, slope: Slope) -> tuple[Tensor, Tensor, Normalised | None, Signal]:
     """Run a layer over all steps. Returns its rate, its F', what normalisation adds, and the outgoing signal."""
-    neuron = block.neuron
-    assert isinstance(neuron, LIF)
+    settings, surrogate = block.neuron.compiled, block.neuron.surrogate
+    assert settings is not None
     z = block.synapse(signal.spikes)
     scale, shift, mean, inverse = (None,) * 4 if block.norm is None else block.norm.affine(z)
     gate = block.gate(z[0].float())
-    out = lif_pass(z, steps, neuron.settings, neuron.surrogate, scale, shift, gate, block.layer.pool)
+    out = lif_pass(z, steps, settings, surrogate, scale, shift, gate, block.layer.pool)
     derivative, slope_input, mean_input = out.slope, out.slope_input, out.mean_input
     assert derivative is not None
     assert slope_input is not None
     assert mean_input is not None
     if slope == "rate":
-        current = mean_input
-        if scale is not None and shift is not None:
-            current = mean_input * per_channel(scale, mean_input) + per_channel(shift, mean_input)
-        derivative = neuron.surrogate.derivative(current - neuron.settings.v_th)
+        current = mean_input if scale is None or shift is None else affine(mean_input, scale, shift)
+        derivative = surrogate.derivative(current - settings.v_th)
         slope_input = derivative * mean_input
-    normalised = None
-    if mean is not None and inverse is not None:
-        normalised = Normalised(mean, inverse, mean_input, slope_input)
+    normalised = None if mean is None or inverse is None else Normalised(mean, inverse, slope_input, mean_input)
     return out.rate, derivative, normalised, Signal(out.spikes, out.output_rate)
 
 
-def per_channel_sum(x: Tensor) -> Tensor:
-    """Sum of x [B, C, ...] over all but the channels, [C]."""
-    return x.sum([d for d in range(x.dim()) if d != 1])
-
-
-def per_channel(v: Tensor, like: Tensor) -> Tensor:
-    """v [C] in a shape that broadcasts over `like` [B, C, ...]."""
-    return v.view(-1, *(1,) * (like.dim() - 2))
+def affine(z: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """z scale + shift, per channel of z [B, C, ...]."""
+    per_channel = (-1, *(1,) * (z.dim() - 2))
+    return z * scale.view(per_channel) + shift.view(per_channel)
 
 
 def hsic_term(loss: HybridLoss) -> tuple[str, HSICLoss, Gaussian]:
@@ -188,5 +191,5 @@ def check_block(block: Block) -> None:
     """Raise UserError where the gradient of a layer has more parts than the rule writes out."""
     if block.synapse.gain is not None:
         raise UserError("architecture.norm: 'weight' has no three-factor form; use none or batch, or rule=local.")
-    if not isinstance(block.neuron, LIF) or block.neuron.compiled is None:
+    if block.neuron.compiled is None:
         raise UserError("neuron: three_factor needs lif or if with a fixed decay; or use rule=local.")

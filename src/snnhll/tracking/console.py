@@ -30,7 +30,7 @@ class ConsoleTracker(Tracker):
         self.epochs = config["trainer"]["epochs"]
         self.batch_size = config["trainer"]["batch_size"]
         self.console.print(f"[bold]{escape(run_dir.name)}[/]  {escape(summary(config))}")
-        self.began, self.first = time.perf_counter(), None
+        self.began, self.first = time.perf_counter(), -1
         if self.console.is_terminal:
             columns = (
                 TextColumn("epoch {task.fields[epoch]}"),
@@ -49,7 +49,7 @@ class ConsoleTracker(Tracker):
         if self.bar is None:
             return
         done = epoch * steps + step
-        if self.first is None:
+        if self.first < 0:
             self.first, self.began = done, time.perf_counter()
         rate = (done - self.first) * self.batch_size / max(time.perf_counter() - self.began, 1e-9)
         loss = sum(value for name, value in sums.items() if name != "correct") / step
@@ -82,7 +82,11 @@ class ConsoleTracker(Tracker):
             self.console.print(f"picture  {escape(str(picture))}")
         self.console.print(
             f"[bold green]test accuracy {result.test_accuracy:.2%}[/]  (last epoch"
-            + ("" if result.test_accuracy_best_val is None else f"; best on validation {result.test_accuracy_best_val:.2%}")
+            + (
+                ""
+                if result.test_accuracy_best_val is None
+                else f"; best on validation {result.test_accuracy_best_val:.2%}"
+            )
             + f")  {result.wall_seconds:.0f} s  peak {(result.peak_memory_bytes or 0) / 2**20:.0f} MiB  "
             f"{result.synaptic_operations_per_image:.3g} synaptic operations an image\n"
             f"result   {escape(result.run_dir)}/result.json"
@@ -93,11 +97,17 @@ class ConsoleTracker(Tracker):
         for i, rate in enumerate(row["firing_rates"]):
             silent, saturated = row["silent_share"][i], row["saturated_share"][i]
             if rate < QUIET or silent > MOSTLY:
-                self._once(f"layer{i + 1} is silent (rate {rate:.4f}, {silent:.0%} of neurons never fire); "
-                           "lower neuron.v_th or use architecture.norm=batch", f"silent{i}")
+                self._once(
+                    f"layer{i + 1} is silent (rate {rate:.4f}, {silent:.0%} of neurons never fire); "
+                    "lower neuron.v_th or use architecture.norm=batch",
+                    f"silent{i}",
+                )
             if rate > LOUD or saturated > MOSTLY:
-                self._once(f"layer{i + 1} is saturated (rate {rate:.3f}, {saturated:.0%} of neurons always fire); "
-                           "raise neuron.v_th or use architecture.norm=batch", f"saturated{i}")
+                self._once(
+                    f"layer{i + 1} is saturated (rate {rate:.3f}, {saturated:.0%} of neurons always fire); "
+                    "raise neuron.v_th or use architecture.norm=batch",
+                    f"saturated{i}",
+                )
 
     def _once(self, message: str, key: str) -> None:
         if key not in self.warned:

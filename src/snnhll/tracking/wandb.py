@@ -6,7 +6,7 @@ The W&B run is opened at the end of the first epoch of a process, so that starti
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +17,16 @@ ONLINE_TIMEOUT = 20  # seconds; W&B itself would wait 90 for a server that does 
 
 
 class WandbTracker(Tracker):
-    """project, group: as W&B understands them. mode: "offline" writes to RUN_DIR/wandb, for `wandb sync` later."""
+    """project, group, job_type: as W&B understands them. mode: "offline" writes to RUN_DIR/wandb, for `wandb sync`."""
 
     def __init__(
-        self, project: str = "snnhll", mode: Literal["offline", "online"] = "offline", group: str | None = None
+        self,
+        project: str = "snnhll",
+        mode: Literal["offline", "online"] = "offline",
+        group: str | None = None,
+        job_type: str | None = None,
     ) -> None:
-        self.project, self.mode, self.group = project, mode, group
+        self.project, self.mode, self.group, self.job_type = project, mode, group, job_type
         self._run: Any = None
         self._off = False
 
@@ -30,28 +34,31 @@ class WandbTracker(Tracker):
         self._config, self._run_dir = config, run_dir
 
     def epoch(self, row: dict[str, Any]) -> None:
-        if run := self._open():
-            run.log(flat(row), step=row["epoch"])
+        self._mirror(lambda run: run.log(flat(row), step=row["epoch"]))
 
     def finish(self, result: Result, pictures: Sequence[Path]) -> None:
-        if run := self._open():
+        def close(run: Any) -> None:
             import wandb
 
             run.summary.update({k: v for k, v in vars(result).items() if isinstance(v, (int, float, str))})
             if pictures:
                 run.log({path.stem: wandb.Image(str(path)) for path in pictures})
-            run.finish(exit_code=0 if result.status == "finished" else 1, quiet=True)
-            self._run = None
+            run.finish(exit_code=0 if result.status == "finished" else 1)
 
-    def _open(self) -> Any:
-        """Return the W&B run, opening it on first use; None, after one warning, when W&B cannot be used."""
-        if self._run is None and not self._off:
-            try:
+        self._mirror(close)
+        self._run = None
+
+    def _mirror(self, action: Callable[[Any], None]) -> None:
+        """Do `action` with the W&B run, opened on first use. After a failure W&B is left alone and the run goes on."""
+        if self._off:
+            return
+        try:
+            if self._run is None:
                 self._run = self._init()
-            except Exception as error:  # the mirror must never stop a run, whatever is wrong with it
-                self._off = True
-                warnings.warn(f"W&B is left out of this run: {error}", stacklevel=2)
-        return self._run
+            action(self._run)
+        except Exception as error:
+            self._off = True
+            warnings.warn(f"W&B is left out of this run: {error}", stacklevel=2)
 
     def _init(self) -> Any:
         import wandb
@@ -59,6 +66,7 @@ class WandbTracker(Tracker):
         return wandb.init(
             project=self.project,
             group=self.group,
+            job_type=self.job_type,
             mode=self.mode,
             dir=str(self._run_dir),
             id=self._run_dir.name[-48:],
@@ -66,10 +74,15 @@ class WandbTracker(Tracker):
             config=self._config,
             resume="allow" if self.mode == "online" else None,
             reinit="finish_previous",
-            settings=wandb.Settings(
-                silent=True, console="off", init_timeout=ONLINE_TIMEOUT, login_timeout=ONLINE_TIMEOUT
-            ),
+            settings=quiet_settings(),
         )
+
+
+def quiet_settings() -> Any:
+    """Return settings under which W&B says nothing and does not wait long for a server."""
+    import wandb
+
+    return wandb.Settings(silent=True, console="off", init_timeout=ONLINE_TIMEOUT, login_timeout=ONLINE_TIMEOUT)
 
 
 def flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:

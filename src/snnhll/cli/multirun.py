@@ -1,0 +1,85 @@
+"""snnhll -m: a sweep over comma-separated values, expanded and launched by Hydra; every job is a run of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from snnhll.cli.train import through_hydra, train
+from snnhll.config import compose, explain, plain
+
+
+def sweep(overrides: list[str]) -> int:
+    """Run every job. A job that fails leaves the others alone. Returns 0, or 1 when a job failed."""
+    ended = Outcomes(check(overrides).resolve() / ".multirun" / f"ended-{os.getpid()}.jsonl")
+
+    def job(node: Any) -> float | None:
+        from hydra.core.hydra_config import HydraConfig
+
+        own = [*HydraConfig.get().overrides.task]
+        try:
+            result = train(plain(node), own, keep_failure=True)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            print(f"failed: {' '.join(own)}: {reason}", file=sys.stderr, flush=True)
+            ended.add(own, reason)
+            return None
+        ended.add(own, None)
+        return result.val_accuracy  # what a sweeper that searches wants to know
+
+    through_hydra(["-m"], overrides, job)
+    jobs = ended.take()
+    failed = [(own, reason) for own, reason in jobs if reason is not None]
+    print(f"{len(jobs) - len(failed)} of {len(jobs)} runs finished")
+    for own, reason in failed:
+        print(f"failed: {own}: {reason}")
+    return 1 if failed else 0
+
+
+class Outcomes:
+    """How the jobs of a sweep ended: a file of lines, since a launcher may run them in other processes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, overrides: list[str], failure: str | None) -> None:
+        """Add a job, with the reason if it failed."""
+        with self.path.open("a") as file:
+            file.write(json.dumps([" ".join(overrides), failure]) + "\n")
+
+    def take(self) -> list[tuple[str, str | None]]:
+        """Return all jobs and remove the file."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text().splitlines()
+        self.path.unlink()
+        return [tuple(json.loads(line)) for line in lines]
+
+
+def check(overrides: list[str]) -> Path:
+    """Compose every value of a sweep once, so that a misspelt one shows before the first job and before any folder.
+
+    Returns output_dir. Raises UserError for what cannot be composed.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    except Exception as error:
+        raise explain(error, overrides) from error
+    values = [
+        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
+        if o.is_discrete_sweep()
+        else [str(o.input_line)]
+        for o in parsed
+        if o.is_discrete_sweep() or not o.is_sweep_override()
+    ]
+    first = [own[0] for own in values]
+    config = compose(first)
+    for i, own in enumerate(values):
+        for value in own[1:]:
+            compose([*first[:i], value, *first[i + 1 :]])
+    return Path(str(config["output_dir"]))

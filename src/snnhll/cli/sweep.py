@@ -1,0 +1,124 @@
+"""snnhll sweep                              the sweeps there are
+snnhll sweep NAME|FILE [KEY=VALUE ...]    run what is missing of a sweep, then print its table
+
+Overrides go to every job. What finished is kept, what was interrupted continues, what failed is tried again; a job that
+fails does not stop the others. NAME is a table of the thesis, FILE a sweep of your own (see sweeps/table_3_5.yaml).
+
+  scale=smoke|cpu|paper     how large: epochs, share of the data, width, seeds (snnhll ls scale)
+  seed=0,1,2                the seeds, in place of those of the file
+  launcher=joblib|slurm|ray where the jobs run (snnhll ls launcher); default: here, one after another
+  --dry-run                 list the jobs, their state and the estimated time left; run nothing
+
+  snnhll sweep table_3_5 scale=smoke
+  snnhll sweep table_3_2 scale=cpu data.root=DIR --dry-run
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+
+from snnhll.cli.columns import aligned
+from snnhll.cli.report import terminal
+from snnhll.errors import UserError, nearest
+from snnhll.sweeps.definition import describe, names, read
+from snnhll.sweeps.estimate import measured_speed, seconds_left, spoken
+from snnhll.sweeps.jobs import Job, Plan, check_jobs, plan, unique
+from snnhll.sweeps.launch import LAUNCHING, launch
+from snnhll.sweeps.memo import remember
+
+FLAGS = ("--dry-run",)
+
+
+def main(arguments: list[str]) -> int:
+    """Run or list a sweep. Returns 0, or 1 when a job failed or was left unfinished."""
+    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
+    flags = [a for a in arguments if a.startswith("-")]
+    chosen = [a for a in arguments if a not in overrides and a not in flags]
+    if unknown := next((flag for flag in flags if flag not in FLAGS), None):
+        raise UserError(f"{unknown}: no such flag.{nearest(unknown, FLAGS)}")
+    if not chosen:
+        if overrides or flags:
+            raise UserError(f"snnhll sweep needs the name of a sweep or a file: {', '.join(names())}.")
+        print("\n".join(aligned([(name, describe(name)) for name in names()])))
+        return 0
+    if len(chosen) > 1:
+        raise UserError(f"{chosen[1]!r} is not of the form KEY=VALUE; snnhll sweep runs one sweep at a time.")
+    preset = [o for o in overrides if o.startswith(LAUNCHING)]
+    planned = plan(read(chosen[0]), [o for o in overrides if o not in preset])
+    check_jobs(planned)
+    if flags:
+        print("\n".join(listing(planned)))
+        return 0
+    return _work(planned, preset)
+
+
+def _work(planned: Plan, preset: Sequence[str]) -> int:
+    console = terminal()
+    if not planned.jobs:
+        console.print(f"{planned.sweep.name} has nothing to run: its rows only quote published figures.")
+        return 0
+    remember(planned)
+    failures = _launched(planned, preset) if preset else _here(planned, console)
+    _conclude(planned, failures, console)
+    return 1 if failures else 0
+
+
+def _here(planned: Plan, console: Console) -> dict[str, str]:
+    from snnhll.cli.progress import OnScreen
+    from snnhll.sweeps.runner import work
+
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: console.print(f"[yellow]warning[/] {escape(str(message))}")
+        return work(planned.jobs, planned.sweep.name, OnScreen(console))
+
+
+def _launched(planned: Plan, preset: Sequence[str]) -> dict[str, str]:
+    """Hand what is unfinished to a launcher and read from the run folders what became of it."""
+    todo = [job for job in planned.jobs if job.state() != "finished" or job.config["force"]]
+    if todo:
+        launch(todo, planned.sweep.name, preset)
+    return {job.label: _why(job) for job in unique(todo) if job.state() != "finished"}
+
+
+def _why(job: Job) -> str:
+    result = job.folder.result()
+    if result is not None and result.status == "failed":
+        return result.error or "unknown"
+    return f"{job.state()}: its worker ended before the run did; the same command continues it"
+
+
+def _conclude(planned: Plan, failures: dict[str, str], console: Console) -> None:
+    """Print the table and what failed, and mirror both to Weights & Biases where the jobs were."""
+    from snnhll.reports.formats import to_rich
+    from snnhll.reports.tables import of_plan
+    from snnhll.tracking.wandb_table import log_table
+
+    table = of_plan(planned)
+    console.print(to_rich(table))
+    log_table(table, planned.jobs[0].config)
+    done = sum(job.state() == "finished" for job in planned.jobs)
+    console.print(f"{done} of {len(planned.jobs)} jobs finished")
+    folders = {job.label: job.folder.path for job in planned.jobs}
+    for label, reason in failures.items():
+        print(f"failed: {label}: {reason} (see {folders[label]}/error.txt)", file=sys.stderr)
+
+
+def listing(planned: Plan) -> list[str]:
+    """Return the jobs with their state and the estimated time left, one a line, and the sum below."""
+    left = seconds_left(planned.jobs, measured_speed)
+    rows = [("row", "seed", "state", "left", "run folder")]
+    rows += [
+        (job.row.name, str(job.seed), job.state(), spoken(left[job.label]), str(job.folder.path))
+        for job in planned.jobs
+    ]
+    states = [job.state() for job in planned.jobs]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "nothing to run"
+    known = [seconds for seconds in left.values() if seconds is not None]
+    unknown = "" if len(known) == len(left) else f", {len(left) - len(known)} of unknown length not counted"
+    total = spoken(sum(known)) if known or not left else "unknown"
+    return [*aligned(rows), f"{len(planned.jobs)} jobs: {counts}; about {total} left, one job at a time{unknown}"]

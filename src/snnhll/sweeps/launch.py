@@ -1,0 +1,129 @@
+"""Running the jobs of a sweep through one of Hydra's launchers: processes of this machine, Slurm, Ray.
+
+A launcher starts workers; what a worker does with a job is what the runner does here. Failures are read from the run
+folders, so a worker that dies takes nothing with it: its run is interrupted, and the same command continues it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from snnhll.config import conf_dir, explain, plain, run_name
+from snnhll.errors import UserError
+from snnhll.sweeps.jobs import Job, unique
+from snnhll.tracking.tracker import Tracker
+
+# Overrides that choose and configure a launcher; they belong to the sweep, not to its jobs.
+LAUNCHING = ("launcher=", "hydra.", "hydra/")
+SLOT_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker must know of a job beside its configuration."""
+
+    label: str
+    row: str
+    noise: list[str]
+    overrides: list[str]
+
+
+def launch(jobs: Sequence[Job], sweep: str, preset: Sequence[str]) -> None:
+    """Hand `jobs` to the launcher that `preset` names (launcher=joblib hydra.launcher.n_jobs=2, say) and wait.
+
+    Raises UserError when the launcher is not installed or cannot be started.
+    """
+    from hydra import version
+    from hydra._internal.callbacks import Callbacks
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.plugins import Plugins
+    from hydra.types import HydraContext, RunMode
+
+    version.setbase("1.3")
+    GlobalHydra.instance().clear()
+    jobs = unique(jobs)
+    tasks = {j.folder.path.name: Task(j.label, j.row.name, j.row.noise, j.overrides) for j in jobs}
+    chosen = [o for o in preset if o.startswith("launcher=")]
+    try:
+        hydra = Hydra.create_main_hydra2("snnhll", create_config_search_path(str(conf_dir())))
+        output = f"output_dir={jobs[0].config['output_dir']}"
+        config = hydra.compose_config("train", [*preset, output], RunMode.MULTIRUN, with_log_configuration=False)
+        launcher = Plugins.instance().instantiate_launcher(
+            config=config,
+            hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config)),
+            task_function=partial(perform, sweep, tasks),
+        )
+        launcher.launch([[*job.overrides, *chosen] for job in jobs], initial_job_idx=0)
+    except UserError:
+        raise
+    except Exception as error:
+        raise explain(error, preset) from error
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def perform(sweep: str, tasks: dict[str, Task], node: Any) -> None:
+    """Do one job in a worker. A failure stays in the run folder; a run that another worker holds is left to it."""
+    from snnhll.experiment import run
+    from snnhll.sweeps.noise import measure_noise
+    from snnhll.sweeps.runner import labelled
+
+    config = plain(node)
+    task = tasks[run_name(config)]
+    try:
+        with one_gpu(config["device"]):
+            result = run(labelled(config, sweep, task.row), task.overrides, Tracker(), keep_failure=True)
+            if task.noise:
+                measure_noise(Path(result.run_dir), task.noise)
+        print(f"finished: {task.label}: test accuracy {result.test_accuracy:.2%}", flush=True)
+    except Exception as error:  # written down by run(); raised, it would end the whole launch
+        print(f"failed: {task.label}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def one_gpu(device: str, folder: Path | None = None) -> Iterator[int | None]:
+    """Hold one GPU of this machine for a run, so that no two runs share one by default; the run then uses that one.
+
+    Nothing is held where the user named the device, where there is no GPU, or where a cluster has already chosen one.
+    """
+    import torch
+
+    if device != "auto" or "CUDA_VISIBLE_DEVICES" in os.environ or not torch.cuda.is_available():
+        yield None
+        return
+    folder = folder or Path(tempfile.gettempdir()) / f"snnhll-gpus-{os.getuid()}"
+    with held_slot(torch.cuda.device_count(), folder) as i, torch.cuda.device(i):
+        yield i
+
+
+@contextmanager
+def held_slot(count: int, folder: Path) -> Iterator[int]:
+    """Hold the first free of `count` slots, waiting for one while all are taken; the death of the process frees it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        handles = [stack.enter_context((folder / f"{i}.lock").open("w")) for i in range(count)]
+        while (slot := _first_free(handles)) is None:
+            time.sleep(SLOT_POLL_SECONDS)
+        yield slot
+
+
+def _first_free(handles: Sequence[IO[str]]) -> int | None:
+    for i, handle in enumerate(handles):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return i
+        except BlockingIOError:
+            continue
+    return None

@@ -1,0 +1,154 @@
+"""snnhll train, from the command line to the run folder; the same through Python."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from cli_runs import TINY, Command, Finished, only_run, read_metrics, read_result, repeatable
+
+import snnhll as snnhll_package
+from snnhll.data import open_images
+from snnhll.data.pixels import to_unit
+
+
+def test_train_writes_the_run_folder_and_says_where(finished: Finished) -> None:
+    pictures = ["curves.png", "activity.png", "confusion.png", "raster.png"]
+    for name in ("config.yaml", "metrics.jsonl", "checkpoint.pt", "result.json", *pictures):
+        assert (finished.folder / name).stat().st_size > 0
+    assert not [path for path in finished.folder.iterdir() if "partial" in path.name]
+    result = finished.result
+    assert result["status"] == "finished"
+    assert result["pictures"] == pictures
+    assert result["overrides"] == finished.overrides
+    assert len(read_metrics(finished.folder)) == 1
+    said = finished.answer.out
+    assert f"test accuracy {result['test_accuracy']:.2%}" in said
+    for picture in pictures:
+        assert f"{finished.folder}/{picture}" in said
+    assert f"{finished.folder}/result.json" in said
+    assert finished.answer.err == ""
+
+
+def test_piped_output_is_plain_lines(finished: Finished) -> None:
+    assert "\x1b" not in finished.answer.out
+    assert "\r" not in finished.answer.out
+    assert finished.answer.out.count("epoch   1/1") == 1
+
+
+def test_tracking_none_leaves_no_wandb_folder(finished: Finished) -> None:
+    assert not list(finished.folder.parent.parent.rglob("wandb"))
+
+
+def test_without_the_word_train_it_is_the_same_run(snnhll: Command, finished: Finished) -> None:
+    answer = snnhll(*finished.overrides)
+    assert answer.code == 0
+    assert str(finished.folder) in answer.out
+
+
+def test_a_finished_run_is_not_repeated(
+    snnhll: Command, finished: Finished, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("snnhll.experiment.train", refuse)
+    before = {path: path.stat().st_mtime_ns for path in finished.folder.iterdir()}
+    answer = snnhll("train", *finished.overrides)
+    assert answer.code == 0
+    assert "force=true" in answer.out
+    assert f"{finished.result['test_accuracy']:.2%}" in answer.out
+    assert {path: path.stat().st_mtime_ns for path in finished.folder.iterdir()} == before
+
+
+def test_a_finished_run_is_known_without_importing_torch(finished: Finished) -> None:
+    program = "import sys; from snnhll.cli.train import main; main(sys.argv[1:]); print('torch' in sys.modules)"
+    command = [sys.executable, "-c", program, *finished.overrides]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "finished before" in done.stdout
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_force_trains_again_from_the_start_to_the_same_numbers(
+    snnhll: Command, finished: Finished, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.folder, tmp_path / "runs" / finished.folder.name)
+    answer = snnhll("train", *TINY, "output_dir=runs", "force=true")
+    assert answer.code == 0
+    folder = only_run(tmp_path / "runs")
+    assert (folder / "metrics.jsonl").stat().st_mtime_ns > (finished.folder / "metrics.jsonl").stat().st_mtime_ns
+    assert list(map(repeatable, read_metrics(folder))) == list(map(repeatable, read_metrics(finished.folder)))
+    assert repeatable(read_result(folder)) == repeatable(finished.result)
+
+
+def test_what_does_not_define_a_run_does_not_rename_it(snnhll: Command, finished: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "runs" / finished.folder.name)
+    answer = snnhll("train", *TINY, "output_dir=runs", "device=cpu", "data.root=elsewhere", "tracking.name=other")
+    assert answer.code == 0
+    assert "finished before" in answer.out
+    assert only_run(tmp_path / "runs").name == finished.folder.name
+
+
+def test_a_run_in_progress_is_left_alone(snnhll: Command, finished: Finished, tmp_path: Path) -> None:
+    """A second process must not touch the result of the first."""
+    from snnhll.results import RunFolder
+
+    folder = tmp_path / "runs" / finished.folder.name
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text('{"status": "running"}')
+    with RunFolder(folder).lock():
+        answer = snnhll("train", *TINY, "output_dir=runs")
+    assert answer.code == 2
+    assert "being trained by another process" in answer.err
+    assert (folder / "result.json").read_text() == '{"status": "running"}'
+    assert not (folder / "error.txt").exists()
+
+
+def test_python_does_the_same_silently(finished: Finished, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    result = snnhll_package.train([*TINY, f"output_dir={tmp_path}"])
+    assert result.status == "finished"
+    assert capfd.readouterr() == ("", "")
+    assert repeatable(read_result(only_run(tmp_path))) == repeatable(finished.result)
+    assert vars(result) == read_result(only_run(tmp_path))
+
+
+def test_python_loads_what_was_trained(finished: Finished) -> None:
+    network = snnhll_package.load(finished.folder)
+    digits = open_images({"_target_": "snnhll.data.digits.load", "root": "", "download": False})
+    logits = network(to_unit(digits.test_images))
+    assert not network.training
+    accuracy = (logits.argmax(1) == digits.test_labels).double().mean().item()
+    assert accuracy == pytest.approx(finished.result["test_accuracy"], abs=1e-6)
+
+
+def test_python_raises_what_the_command_line_prints() -> None:
+    with pytest.raises(snnhll_package.UserError, match=r"nueron\.v_th: no such key\. Did you mean 'neuron\.v_th'\?"):
+        snnhll_package.train(["nueron.v_th=1"])
+    with pytest.raises(snnhll_package.UserError, match="no run here"):
+        snnhll_package.load("nowhere")
+
+
+def test_options_of_your_own(snnhll: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder of options and a module outside snnhll, as docs/configuration.md describes them."""
+    (tmp_path / "my_module.py").write_text(
+        "from snnhll.losses.prediction import PredictionLoss\nclass MyLoss(PredictionLoss):\n    pass\n"
+    )
+    (tmp_path / "my_conf" / "loss").mkdir(parents=True)
+    (tmp_path / "my_conf" / "loss" / "mine.yaml").write_text(
+        "defaults: [pred, _self_]\nname: mine\nterms: {mine: {_target_: my_module.MyLoss}}\nweights: {mine: 1.0}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    command = ["train", "--config-dir", "my_conf", "loss=mine", *TINY, "output_dir=runs"]
+    refused = snnhll(*command)
+    assert refused.code == 2
+    assert "'my_module.MyLoss' is not trusted code" in refused.err
+    assert not (tmp_path / "runs").exists()
+    assert snnhll(*command, "trust=[my_module]").code == 0
+    folder = only_run(tmp_path / "runs")
+    assert read_result(folder)["loss"] == "mine"
+    assert "layer1/mine" in read_metrics(folder)[0]["losses"]
+    assert snnhll("eval", str(folder)).code == 0

@@ -1,0 +1,456 @@
+"""Sweeps: files and their mistakes, jobs and their states, runs that are killed, held or fail, time left."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from snnhll.cli.main import main
+from snnhll.config import identity
+from snnhll.errors import UserError
+from snnhll.reports.formats import as_json
+from snnhll.reports.tables import of_plan
+from snnhll.results import RunFolder
+from snnhll.sweeps import definition, estimate, jobs, launch, memo, noise, runner
+
+TINY = [
+    "data.limit=8",
+    "trainer.epochs=2",
+    "trainer.steps=2",
+    "architecture.spec=4C3-P2-FCn",
+    "tracking=none",
+    "trainer.eval_batch_size=2000",
+]
+SWEEP = """
+title: two losses
+data: digits
+seeds: 2
+rows:
+  - {name: pred, overrides: [loss=pred], published: 50.0, reference: someone}
+  - {name: sim, overrides: [loss=sim]}
+  - {name: quoted, published: 60.0, reference: someone else}
+"""
+BAD_NETWORK = "  - {name: too deep, overrides: [architecture.spec=4C3-P16-FCn]}\n"
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pictures of a run are another test's concern, and most of a tiny run's time."""
+    monkeypatch.setattr("snnhll.experiment.draw_run", lambda *_: [])
+
+
+@pytest.fixture
+def sweep_file(tmp_path: Path) -> Callable[[str], Path]:
+    """A function from the text of a sweep to its file."""
+
+    def write(text: str = SWEEP) -> Path:
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def planned(file: Path, out: Path, *overrides: str) -> jobs.Plan:
+    return jobs.plan(definition.read(str(file)), [*TINY, f"output_dir={out}", *overrides])
+
+
+def outcome(plan: jobs.Plan) -> dict[str, Any]:
+    """Return the table of a plan without what a clock or an allocator measured."""
+    table = as_json(of_plan(plan))
+    for row in table["rows"]:
+        del row["wall_seconds"], row["peak_memory_bytes"]
+    return table
+
+
+def test_a_sweep_runs_every_row_and_seed_and_repeats_nothing(sweep_file: Any, tmp_path: Path) -> None:
+    plan = planned(sweep_file(), tmp_path / "out")
+    assert [(job.row.name, job.seed) for job in plan.jobs] == [("pred", 0), ("pred", 1), ("sim", 0), ("sim", 1)]
+    assert {job.state() for job in plan.jobs} == {"waiting"}
+    assert runner.work(plan.jobs, "mine", runner.Announcer()) == {}
+    assert {job.state() for job in plan.jobs} == {"finished"}
+    for job in plan.jobs:
+        result = job.folder.result()
+        assert result is not None
+        assert result.config_hash == identity(job.config)
+        assert (result.loss, result.seed) == (job.config["loss"]["name"], job.seed)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    assert runner.work(plan.jobs, "mine", runner.Announcer()) == {}
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+
+
+def test_the_jobs_are_the_runs_that_train_would_make(sweep_file: Any, tmp_path: Path) -> None:
+    from snnhll.config import compose, run_name
+
+    job = planned(sweep_file(), tmp_path).jobs[1]
+    assert job.folder.path == tmp_path / run_name(compose(job.overrides))
+
+
+def test_a_sweep_killed_twice_ends_with_the_table_of_one_never_killed(sweep_file: Any, tmp_path: Path) -> None:
+    file, chance = sweep_file(), os.urandom(4).hex()
+    draw = random.Random(chance)
+    whole = planned(file, tmp_path / "whole", "trainer.epochs=3")
+    runner.work(whole.jobs, "mine", runner.Announcer())
+    broken = planned(file, tmp_path / "broken", "trainer.epochs=3")
+    program = (
+        "import sys, torch, snnhll.experiment; torch.set_num_threads(1); snnhll.experiment.draw_run = lambda *_: []\n"
+        "from snnhll.cli.main import main; main(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", program, "sweep", str(file), *TINY, "trainer.epochs=3"]
+    command.append(f"output_dir={tmp_path / 'broken'}")
+    kills = sorted(draw.sample(range(1, 4 * 3), 2))  # after that many epochs of the twelve
+    for epochs in kills:
+        worker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while epochs_done(broken) < epochs and worker.poll() is None:
+            time.sleep(draw.uniform(0.001, 0.02))
+        worker.send_signal(signal.SIGKILL)
+        assert worker.wait() == -signal.SIGKILL, f"chance {chance}: the sweep ended before it was killed at {epochs}"
+    assert {job.state() for job in broken.jobs} != {"finished"}
+    finished = [job.folder.path / "result.json" for job in broken.jobs if job.state() == "finished"]
+    kept = {path: path.read_bytes() for path in finished}
+    assert runner.work(broken.jobs, "mine", runner.Announcer()) == {}
+    assert {path: path.read_bytes() for path in finished} == kept
+    assert outcome(broken) == outcome(whole), f"chance {chance}, killed after {kills} epochs"
+
+
+def epochs_done(plan: jobs.Plan) -> int:
+    return sum(len(job.folder.metrics()) for job in plan.jobs)
+
+
+def test_a_failed_job_stops_no_other_and_says_why(
+    sweep_file: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = sweep_file(SWEEP.replace("rows:\n", "rows:\n" + BAD_NETWORK)), tmp_path / "out"
+    tiny = [o for o in TINY if not o.startswith("architecture.spec")]
+    arguments = ["sweep", str(file), *tiny, f"output_dir={out}"]
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 1
+    printed = capsys.readouterr()
+    assert "too deep seed 0" in printed.err
+    assert "layer 2 (P16)" in printed.err
+    with pytest.raises(SystemExit):
+        main(["report", str(file), f"output_dir={out}", "--format", "json"])
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "too deep": "failed",
+        "pred": "finished",
+        "sim": "finished",
+        "quoted": "published only",
+    }
+    failed = [p.parent for p in out.glob("*/result.json") if json.loads(p.read_text())["status"] == "failed"]
+    assert len(failed) == 2
+    assert all("layer 2 (P16)" in (folder / "error.txt").read_text() for folder in failed)
+
+
+def test_a_run_that_another_worker_holds_is_left_and_taken_up_when_that_worker_ends(
+    sweep_file: Any, tmp_path: Path
+) -> None:
+    plan = planned(sweep_file(), tmp_path / "out", "seed=0")
+    held, free = plan.jobs
+    lock = RunFolder.create(held.folder.path).lock()
+    lock.__enter__()
+    order: list[str] = []
+
+    class Order(runner.Announcer):
+        def waits(self, jobs: Any) -> None:
+            order.append(f"waits for {[job.label for job in jobs]}, {free.label} {free.state()}")
+
+    assert held.state() == "running"
+    failures = runner.work(plan.jobs, "mine", Order(), pause=lambda _: lock.__exit__(None, None, None))
+    assert failures == {}
+    assert order == ["waits for ['pred seed 0'], sim seed 0 finished"]
+    assert held.state() == "finished"
+
+
+def test_rows_that_share_a_run_train_it_once_even_when_repeated_by_force(sweep_file: Any, tmp_path: Path) -> None:
+    rows = "".join(
+        f"  - {{name: {name}, overrides: [loss=pred], noise: [noise=gaussian, noise.std={std}]}}\n"
+        for name, std in (("weak", 0.1), ("strong", 0.6))
+    )
+    file = sweep_file(f"metric: accuracy_drop\nseeds: 1\nrows:\n{rows}")
+    begun: list[str] = []
+
+    class Epochs(runner.Tracker):
+        def start(self, config: Any, run_dir: Path) -> None:
+            begun.append(run_dir.name)
+
+    class Heard(runner.Announcer):
+        def begins(self, job: jobs.Job, place: int, total: int) -> runner.Tracker:
+            return Epochs()
+
+    for force, trained in (("false", 1), ("false", 0), ("true", 1)):
+        begun.clear()
+        plan = planned(file, tmp_path / "out", f"force={force}")
+        assert runner.work(plan.jobs, "mine", Heard()) == {}
+        assert len(begun) == trained
+    table = of_plan(plan)
+    run = plan.jobs[0].folder
+    result = run.result()
+    assert result is not None
+    assert result.test_accuracy is not None
+    for row, std in zip(table.rows, ("0.1", "0.6"), strict=True):
+        noisy = noise.noisy_accuracy(run.path, ["noise=gaussian", f"noise.std={std}"])
+        assert noisy is not None
+        assert row.values[0] == pytest.approx(100 * (result.test_accuracy - noisy))
+        assert row.details["noisy"][0] == pytest.approx(100 * noisy)
+
+
+def test_accuracy_under_noise_is_measured_again_after_the_weights_changed(sweep_file: Any, tmp_path: Path) -> None:
+    plan = planned(sweep_file(), tmp_path / "out", "seed=0")
+    runner.work(plan.jobs[:1], "mine", runner.Announcer())
+    run, blur = plan.jobs[0].folder.path, ["noise=blur"]
+    assert noise.noisy_accuracy(run, blur) is None
+    measured = noise.measure_noise(run, blur)
+    assert noise.noisy_accuracy(run, blur) == measured
+    later = (run / "noise.json").stat().st_mtime_ns + 10**9
+    os.utime(run / "checkpoint.pt", ns=(later, later))
+    assert noise.noisy_accuracy(run, blur) is None
+
+
+MISTAKES = {
+    "rows:\n  - {name: a, overrides: [loss=pred_smi]}": ["row 1 (a)", "loss=pred_smi", "Did you mean"],
+    "rows:\n  - {name: a}\n  - {name: b, overrides: [trainer.epoch=2]}": ["row 2 (b)", "trainer.epoch", "epochs"],
+    "rows:\n  - {name: a, overrides: [optimizer.lr=fast]}": ["row 1 (a)", "optimizer.lr", "fast"],
+    "rows:\n  - {name: a, overrides: [data.validation=2]}": ["row 1 (a)", "data.validation", "2"],
+    "rows:\n  - {name: a, override: [loss=sim]}": ["row 1 (a)", "override", "Did you mean 'overrides'"],
+    "rows:\n  - {name: a, overrides: loss=sim}": ["row 1 (a)", "overrides", "loss=sim"],
+    "rows:\n  - {name: a, published: high}": ["row 1 (a)", "published", "high"],
+    "rows:\n  - {name: a}\n  - {name: a}": ["row 2 (a)", "same name"],
+    "rows:\n  - {overrides: [loss=sim]}": ["row 1", "name"],
+    "rows: []": ["rows"],
+    "rows: {a: 1}": ["rows"],
+    "row:\n  - {name: a}": ["row", "Did you mean 'rows'"],
+    "seeds: some\nrows:\n  - {name: a}": ["seeds", "some"],
+    "seeds: [1, 1]\nrows:\n  - {name: a}": ["seeds", "[1, 1]"],
+    "seeds: 0\nrows:\n  - {name: a}": ["seeds", "0"],
+    "metric: speed\nrows:\n  - {name: a}": ["metric", "speed"],
+    "metric: accuracy_drop\nrows:\n  - {name: a, overrides: [loss=sim]}": ["row 1 (a)", "noise"],
+    "rows: [{name: a": ["YAML"],
+    "just text": ["just text"],
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_a_mistake_in_a_sweep_file_is_one_line_that_names_file_row_and_mistake(
+    text: str, sweep_file: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = sweep_file(text)
+    with pytest.raises(SystemExit) as end:
+        main(["sweep", str(file), f"output_dir={tmp_path / 'out'}", "tracking=none"])
+    assert end.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    for part in (str(file), *MISTAKES[text]):
+        assert part in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["tabel_3_5"], ["tabel_3_5", "Did you mean 'table_3_5'"]),
+        (["nowhere.yaml"], ["nowhere.yaml", "no such sweep file"]),
+        (["table_3_2", "table_3_3"], ["table_3_3", "one sweep at a time"]),
+        (["table_3_2", "--dryrun"], ["--dryrun", "Did you mean '--dry-run'"]),
+        (["table_3_2", "seed=a"], ["seed=a", "whole numbers"]),
+        (["table_3_2", "scale=tiny"], ["scale=tiny", "cpu"]),
+        (["table_3_2", "launcher=joblob"], ["launcher=joblob", "joblib"]),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(
+    arguments: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["sweep", *arguments])
+    assert end.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert all(part in message for part in parts), message
+
+
+def test_a_dry_run_lists_states_and_runs_nothing(
+    sweep_file: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = sweep_file(), tmp_path / "out"
+    plan = planned(file, out)
+    first, second, third, fourth = plan.jobs
+    runner.work([first], "mine", runner.Announcer())
+    shutil.copytree(first.folder.path, second.folder.path)
+    stored = json.loads((second.folder.path / "result.json").read_text())
+    (second.folder.path / "result.json").write_text(json.dumps(stored | {"status": "running"}))
+    shutil.copytree(first.folder.path, third.folder.path)
+    (third.folder.path / "result.json").write_text(json.dumps(stored | {"status": "failed", "error": "x"}))
+    before = sorted(out.rglob("*"))
+    with pytest.raises(SystemExit) as end:
+        main(["sweep", str(file), *TINY, f"output_dir={out}", "--dry-run"])
+    assert end.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines[1:5]] == ["finished", "interrupted", "failed", "waiting"]
+    assert "4 jobs: 1 finished, 1 interrupted, 1 failed, 1 waiting; about" in lines[5]
+    assert sorted(out.rglob("*")) == before
+    assert fourth.state() == "waiting"
+
+
+def test_time_left_follows_runs_of_the_row_then_the_speed_of_the_network_then_a_measurement(
+    sweep_file: Any, tmp_path: Path
+) -> None:
+    plan = planned(sweep_file(), tmp_path / "out", "data=mnist", "data.limit=100", "trainer.epochs=10")
+    pred0, pred1, sim0, sim1 = plan.jobs
+    asked: list[str] = []
+
+    def speed(config: Any) -> float:
+        asked.append(config["loss"]["name"])
+        return 450.0
+
+    # 10 epochs of 1000 images, a tenth of them held out, at 450 a second
+    unmeasured = estimate.EVALUATION * 10 * 900 / 450
+    assert estimate.seconds_left(plan.jobs) == {job.label: None for job in plan.jobs}
+    assert estimate.seconds_left(plan.jobs, speed) == pytest.approx({job.label: unmeasured for job in plan.jobs})
+    assert asked == ["pred", "sim"]
+    write_run(pred0, "finished", epochs=10, wall_seconds=80.0, speed=300.0)
+    write_run(sim0, "running", epochs=4, wall_seconds=None, speed=900.0)
+    whole_sim = estimate.EVALUATION * 10 * 900 / 900
+    assert estimate.seconds_left(plan.jobs, speed) == pytest.approx(
+        {pred0.label: 0.0, pred1.label: 80.0, sim0.label: 0.6 * whole_sim, sim1.label: whole_sim}
+    )
+    assert asked == ["pred", "sim"]
+
+
+def write_run(job: jobs.Job, status: str, epochs: int, wall_seconds: float | None, speed: float) -> None:
+    from snnhll.experiment import _blank
+
+    folder = RunFolder.create(job.folder.path)
+    result = _blank(job.config, job.folder.path, job.overrides)
+    result.status, result.wall_seconds = status, wall_seconds  # type: ignore[assignment]
+    folder.write_result(result)
+    (folder.path / "config.yaml").write_text("written: true\n")
+    for epoch in range(epochs):
+        folder.append_metrics({"epoch": epoch, "samples_per_second": speed})
+
+
+def test_the_measured_speed_is_that_of_training(sweep_file: Any, tmp_path: Path) -> None:
+    plan = planned(sweep_file(), tmp_path / "out", "seed=0", "trainer.epochs=4", "data.limit=100")
+    speed = estimate.measured_speed(plan.jobs[0].config)
+    runner.work(plan.jobs[:1], "mine", runner.Announcer())
+    assert speed is not None
+    assert 0.1 < speed / plan.jobs[0].folder.metrics()[-1]["samples_per_second"] < 10
+
+
+def test_seeds_come_from_the_command_line_then_the_scale_then_the_file(sweep_file: Any, tmp_path: Path) -> None:
+    file = sweep_file(SWEEP.replace("seeds: 2", "seeds: [5, 3, 8]"))
+    assert planned(file, tmp_path).seeds == [5, 3, 8]
+    assert planned(file, tmp_path, "scale=smoke").seeds == [5, 3]
+    assert planned(file, tmp_path, "scale=smoke", "seed=7,9,11").seeds == [7, 9, 11]
+
+
+@pytest.mark.parametrize("name", definition.names())
+@pytest.mark.parametrize("scale", ["smoke", "cpu", "paper"])
+def test_every_shipped_sweep_composes_and_checks_at_every_scale(name: str, scale: str) -> None:
+    plan = jobs.plan(definition.read(name), [f"scale={scale}"])
+    jobs.check_jobs(plan)
+    assert all(row.overrides is None or len(plan.of(row)) == len(plan.seeds) for row in plan.sweep.rows)
+    data = {job.config["data"]["name"] for job in plan.jobs}
+    wanted = {row.data or plan.sweep.data for row in plan.sweep.rows if row.overrides is not None}
+    assert data == ({"digits"} & data if scale == "smoke" else wanted)
+
+
+def test_paper_scale_is_the_setting_without_a_scale(tmp_path: Path) -> None:
+    sweep = definition.read("table_3_2")
+    assert [j.folder.path for j in jobs.plan(sweep).jobs] == [
+        j.folder.path for j in jobs.plan(sweep, ["scale=paper"]).jobs
+    ]
+
+
+def test_tables_share_the_runs_they_have_in_common() -> None:
+    ablation, comparison = (jobs.plan(definition.read(name)) for name in ("table_3_5", "table_3_4"))
+    assert {j.folder.path for j in ablation.jobs} & {j.folder.path for j in comparison.jobs} == {
+        j.folder.path for j in comparison.jobs if j.config["architecture"]["name"] == "vgg8"
+    }
+
+
+def test_shipped_sweeps_quote_the_published_figures() -> None:
+    published = yaml.safe_load((Path(definition.__file__).parents[1] / "published.yaml").read_text())
+    assert set(published) == set(definition.names())
+    for name, table in published.items():
+        sweep = definition.read(name)
+        assert len(sweep.rows) == len(table["rows"])
+        for row, printed in zip(sweep.rows, table["rows"], strict=True):
+            assert row.published == printed.get("accuracy", printed.get("drop"))
+            assert (row.data or sweep.data) == printed.get("data", table.get("data"))
+            if "ref" in printed:
+                assert (row.reference, row.overrides) == (printed["ref"], None)
+            for key in ("rule", "encoding", "network", "T"):
+                assert key not in printed or row.about.get(key, row.name) == printed[key]
+            if "loss" in printed:
+                weights = jobs.plan(sweep, ["seed=0"]).of(row)[0].config["loss"]["weights"]
+                assert {k: w for k, w in weights.items() if w} == printed["weights"]
+            if "kernel" in printed:
+                assert f"kernel={printed['kernel']}" in (row.overrides or [])
+            if "values" in printed:
+                assert list(row.about.values()) == printed["values"]
+
+
+def test_a_report_knows_the_overrides_of_the_last_sweep(sweep_file: Any, tmp_path: Path) -> None:
+    plan = planned(sweep_file(), tmp_path / "out", "loss.weights.pred=0.5")
+    assert memo.recall(tmp_path / "out", plan.sweep) == []
+    memo.remember(plan)
+    assert memo.recall(tmp_path / "out", plan.sweep) == plan.overrides
+    other = sweep_file(SWEEP).rename(tmp_path / "other.yaml")
+    (tmp_path / "elsewhere").mkdir()
+    namesake = other.rename(tmp_path / "elsewhere" / "mine.yaml")
+    assert memo.recall(tmp_path / "out", definition.read(str(namesake))) == []
+
+
+def test_each_gpu_is_held_by_one_process_and_freed_by_its_death(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from snnhll.sweeps.launch import held_slot\n"
+        "with held_slot(2, Path(sys.argv[1])) as slot:\n    print(slot, flush=True); time.sleep(60)"
+    )
+    workers = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    slots = [int(worker.stdout.readline()) for worker in workers if worker.stdout]
+    assert sorted(slots) == [0, 1]
+    workers[0].kill()
+    workers[0].wait()
+    with launch.held_slot(2, tmp_path) as slot:
+        assert slot == slots[0]
+    workers[1].kill()
+    workers[1].wait()
+
+
+def test_a_name_that_is_no_sweep_is_a_mistake() -> None:
+    with pytest.raises(UserError, match=r"Did you mean 'table_4_5'"):
+        definition.find("table_45")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("launcher", "plugin"),
+    [("joblib", "joblib_launcher"), ("slurm_local", "submitit_launcher"), ("ray", "ray_launcher")],
+)
+def test_a_launcher_gives_the_table_of_the_basic_one(
+    launcher: str, plugin: str, sweep_file: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip(f"hydra_plugins.hydra_{plugin}")
+    file = sweep_file(SWEEP.replace("rows:\n", "rows:\n" + BAD_NETWORK))
+    tiny = [o for o in TINY if not o.startswith("architecture.spec")]
+    here = jobs.plan(definition.read(str(file)), [*tiny, f"output_dir={tmp_path / 'here'}"])
+    there = jobs.plan(definition.read(str(file)), [*tiny, f"output_dir={tmp_path / 'there'}"])
+    assert runner.work(here.jobs, "mine", runner.Announcer()).keys() == {"too deep seed 0", "too deep seed 1"}
+    launch.launch(there.jobs, "mine", [f"launcher={launcher}"])
+    assert outcome(there) == outcome(here)
