@@ -73,7 +73,7 @@ def test_mistakes_are_named(node: dict[str, Any], says: str) -> None:
 
 def test_what_the_program_sets_is_no_key() -> None:
     with pytest.raises(UserError, match=r"neuron\.surrogate: not a key of the configuration.*remove it"):
-        build(LIF_NODE | {"surrogate": 1}, "neuron", surrogate=Exponential())
+        build(LIF_NODE | {"surrogate": Exponential()}, "neuron", surrogate=Exponential())
 
 
 def test_trust_admits_a_module_and_nothing_like_it(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """The C library's memory allocator, told to keep what it has.
 
-By default glibc maps every large block anew and returns it when freed, so each training step pays page faults for tensors
-of the same sizes as those of the step before; on one machine they took a quarter of a step.
+By default glibc maps every large block anew and returns it when freed, so each training step pays page faults for
+tensors of the same sizes as those of the step before; on one machine they took a quarter of a step.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def evaluate(rule: Rule, batches: Iterable[tuple[Tensor, Tensor]], classes: int)
     if confusion is None:
         return Evaluation(None)
     table = confusion.view(classes, classes)
-    accuracy = float(table.diagonal().sum() / count)
+    accuracy = float(table.diagonal().sum()) / count
     rates = [s / count for s in sums]
     return Evaluation(
         accuracy,

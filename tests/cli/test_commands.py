@@ -181,6 +181,7 @@ COMPLETIONS = {
     "-m loss=pred,pred_s": ["loss=pred,pred_sim", "loss=pred,pred_sim_contrast"],
     "ls lo": ["loss"],
     "data fa": ["fashion_mnist"],
+    "sweep table_3": ["table_3_2", "table_3_5"],
     "train experiment=hll_mnist_m": ["experiment=hll_mnist_mlp"],
 }
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from collections.abc import Iterable
 
 from snnhll.cli import train
 from snnhll.cli.main import COMMANDS
 from snnhll.config import groups, options
+from snnhll.sweeps.definition import names as sweeps
 
 NOT_MEANT = ("._target_=", ".name=")  # keys that options set, not users
 
@@ -28,18 +30,24 @@ def suggestions(words: list[str], arguments: list[str]) -> list[str]:
     """Return the completions of the last of `words`, which follow the name of the program."""
     command = words[0] if len(words) > 1 and words[0] in COMMANDS else None
     word = words[-1]
-    if command == "ls":
-        return [name for name in groups() if name.startswith(word)]
-    if command == "data" and len(words) == 2:
-        return [name for name in options("data") if name.startswith(word)]
-    first = [name for name in COMMANDS if len(words) == 1 and name.startswith(word)]
+    if command in ("ls", "validate"):
+        return _starting(word, groups())
+    if len(words) == 2 and command == "data":
+        return _starting(word, options("data"))
+    if len(words) == 2 and command in ("sweep", "report"):
+        return _starting(word, sweeps())
+    first = _starting(word, COMMANDS) if len(words) == 1 else []
     known = [w for w in words[:-1] if w != command and w not in train.MULTIRUN]
     # of a sweep's comma-separated names, the last one is being typed
     group, _, values = word.partition("=")
     done, comma, last = values.rpartition(",")
     if group in groups() and comma:
-        return [f"{group}={done},{name}" for name in options(group) if name.startswith(last)]
+        return [f"{group}={done},{name}" for name in _starting(last, options(group))]
     return first + _by_hydra([*known, word], arguments)
+
+
+def _starting(word: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.startswith(word)]
 
 
 def _by_hydra(words: list[str], arguments: list[str]) -> list[str]:

@@ -30,8 +30,10 @@ def sweep(overrides: list[str]) -> int:
         ended.add(own, None)
         return result.val_accuracy  # what a sweeper that searches wants to know
 
-    through_hydra(["-m"], overrides, job)
-    jobs = ended.take()
+    try:
+        through_hydra(["-m"], overrides, job)
+    finally:
+        jobs = ended.take()
     failed = [(own, reason) for own, reason in jobs if reason is not None]
     print(f"{len(jobs) - len(failed)} of {len(jobs)} runs finished")
     for own, reason in failed:

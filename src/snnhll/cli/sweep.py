@@ -63,8 +63,10 @@ def _work(planned: Plan, preset: Sequence[str]) -> int:
         console.print(f"{planned.sweep.name} has nothing to run: its rows only quote published figures.")
         return 0
     remember(planned)
-    failures = _launched(planned, preset) if preset else _here(planned, console)
-    _conclude(planned, failures, console)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: console.print(f"[yellow]warning[/] {escape(str(message))}")
+        failures = _launched(planned, preset) if preset else _here(planned, console)
+        _conclude(planned, failures, console)
     return 1 if failures else 0
 
 
@@ -72,9 +74,7 @@ def _here(planned: Plan, console: Console) -> dict[str, str]:
     from snnhll.cli.progress import OnScreen
     from snnhll.sweeps.runner import work
 
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: console.print(f"[yellow]warning[/] {escape(str(message))}")
-        return work(planned.jobs, planned.sweep.name, OnScreen(console))
+    return work(planned.jobs, planned.sweep.name, OnScreen(console))
 
 
 def _launched(planned: Plan, preset: Sequence[str]) -> dict[str, str]:

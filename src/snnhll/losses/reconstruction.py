@@ -24,9 +24,14 @@ class ReconstructionLoss(Loss):
         if layer.kind == "linear":
             self.decoder: nn.Module = nn.Linear(layer.units, layer.in_shape[0])
         else:
-            odd = tuple((size - 1) % layer.stride for size in layer.in_shape[1:])
+            odd = [(size - 1) % layer.stride for size in layer.in_shape[1:]]
             self.decoder = nn.ConvTranspose2d(
-                layer.units, layer.in_shape[0], layer.kernel, layer.stride, layer.kernel // 2, output_padding=odd
+                layer.units,
+                layer.in_shape[0],
+                layer.kernel,
+                layer.stride,
+                layer.kernel // 2,
+                output_padding=(odd[0], odd[1]),
             )
 
     def forward(self, activity: Activity, target: Any) -> Tensor:

@@ -70,7 +70,7 @@ def bars(table: Table) -> Figure | None:
     panel.set_yticks(places, [row.name for row in rows])
     label = f"{table.metric.title}" + (f" (axis starts at {start:g})" if start else "")
     panel.set(xlabel=label, ylim=(-0.6, len(rows) - 0.4), title=_title(table))
-    panel.set_xlim(left=start)
+    panel.set_xlim(start, panel.dataLim.x1 + 0.04 * (panel.dataLim.x1 - start))
     panel.grid(axis="y", visible=False)
     _bar_legend(picture, rows)
     return picture
@@ -207,7 +207,10 @@ def cost(table: Table) -> Figure | None:
                     elinewidth=1,
                 )
         panel.set(xlabel=label, ylabel="test accuracy in %")
-        panel.set_xscale("log" if _spans_decades(panel) else "linear")
+        if _spans_decades(panel):
+            panel.set_xscale("log")
+        else:
+            panel.xaxis.set_major_locator(MaxNLocator(5))
     picture.suptitle(_title(table, "accuracy against cost; filled: local, hollow: global"), fontsize=11)
     handles = [
         Line2D([], [], marker=_marker(i), color=_colour(i), mfc=_colour(i) if _is_local(row) else "white", ls="")

@@ -23,14 +23,14 @@ th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid #ddd; 
 th { border-bottom: 2px solid #333; vertical-align: bottom; } tbody tr:hover { background: #f5f5f5; }
 ul { font-size: .85rem; color: #444; } code { background: #f2f2f2; padding: .1rem .3rem; }
 figure { margin: 1.5rem 0; } figure svg { max-width: 100%; height: auto; }
-nav a { margin-right: 1rem; }
-@media print { h2 { break-before: page; } .wide { overflow: visible; } }
+nav a { margin-right: 1rem; white-space: nowrap; }
+@media print { section + section { break-before: page; } .wide { overflow: visible; } td { white-space: normal; } }
 """
 
 
 def page(tables: Sequence[Table]) -> str:
     """Return the page of all tables, each with its figures."""
-    links = "".join(f'<a href="#{table.name}">{html.escape(table.name)}</a>' for table in tables)
+    links = "\n".join(f'<a href="#{table.name}">{html.escape(table.name)}</a>' for table in tables)
     commits = sorted({table.commit for table in tables if table.commit})
     made = f"snnhll {__version__}" + (f", runs of commit {', '.join(commits)}" if commits else "")
     sections = "\n".join(_section(table) for table in tables)

@@ -6,6 +6,10 @@ import hashlib
 import warnings
 from typing import Any
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
 from snnhll.reports.figures import draw
 from snnhll.reports.formats import columns
 from snnhll.reports.tables import Table
@@ -46,5 +50,12 @@ def _log_table(table: Table, tracking: dict[str, Any], folder: str) -> None:
     run.log(
         {"table": wandb.Table(columns=list(cells), data=[list(line) for line in zip(*cells.values(), strict=True)])}
     )
-    run.log({name: wandb.Image(picture) for name, picture in draw(table).items()})
-    run.finish(quiet=True)
+    run.log({name: wandb.Image(pixels(picture)) for name, picture in draw(table).items()})
+    run.finish()
+
+
+def pixels(picture: Figure) -> Any:
+    """Return a figure as an array of colours [height, width, 4]."""
+    canvas = FigureCanvasAgg(picture)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())

@@ -1,0 +1,149 @@
+"""Tables as files and pictures: nothing lost, nothing broken by special characters, one page that needs no other."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from snnhll.cli.main import main
+from snnhll.reports.figures import draw
+from snnhll.reports.formats import to_csv, to_markdown, to_rich, to_tex
+from snnhll.reports.html import page
+from snnhll.reports.tables import Table, of_plan
+from snnhll.sweeps.jobs import Plan
+
+Finish = Callable[..., Path]
+
+
+@pytest.fixture
+def table(sweep: Plan, finish: Finish) -> Table:
+    """`pred` complete, `sim` with two of three seeds and one failed, `contrast` not begun."""
+    for job, accuracy in zip(sweep.jobs[:5], (0.91, 0.93, 0.92, 0.80, 0.83), strict=True):
+        finish(job, accuracy)
+    finish(sweep.jobs[5], None, status="failed", error="50% of <it> broke & | died_")
+    return of_plan(sweep)
+
+
+def test_markdown_has_one_line_a_row_with_as_many_cells_as_headings(table: Table) -> None:
+    lines = [line for line in to_markdown(table).splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(table.rows)
+    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+    assert "92.00 ± 1.00 (n=3)" in lines[2]
+    assert "81.50 ± 2.12 (2/3 seeds, failed)" in lines[3]
+
+
+def test_csv_keeps_every_number_exactly(table: Table) -> None:
+    pred, sim, _, quoted = csv.DictReader(io.StringIO(to_csv(table)))
+    assert float(pred["mean"]) == table.rows[0].mean
+    assert float(sim["std"]) == table.rows[1].std
+    assert (sim["status"], sim["n"], sim["n_wanted"]) == ("failed", "2", "3")
+    assert (quoted["published"], quoted["mean"], pred["about network"]) == ("95.25", "", "MLP")
+
+
+def test_latex_escapes_what_latex_would_read_as_commands(table: Table) -> None:
+    text = to_tex(table)
+    body = [line for line in text.splitlines() if not line.startswith("%")]
+    assert text.count("\\\\\n") == 1 + len(table.rows)
+    for line in body:
+        assert not re.search(r"(?<!\\)[%#_]", line.replace("table_", "").replace("study", "")), line
+    headings = next(line for line in body if line.strip().startswith("row &"))
+    assert all(
+        len(re.findall(r"(?<!\\)&", line)) == len(re.findall(r"(?<!\\)&", headings))
+        for line in body
+        if line.endswith(r"\\")
+    )
+    assert text.count("{") - text.count("\\{") == text.count("}") - text.count("\\}")
+
+
+def test_the_terminal_shows_the_marks(table: Table) -> None:
+    console = Console(file=io.StringIO(), width=250)
+    console.print(to_rich(table))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "92.00 ± 1.00 (n=3)" in shown
+    assert "2/3 seeds, failed" in shown
+    assert "50% of <it> broke & | died_" in shown
+
+
+class Page(HTMLParser):
+    """Collects the tags that are open, the cells and whatever a page would fetch."""
+
+    VOID = ("meta", "br", "img", "link")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.cells: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.fetched += [v for k, v in attrs if k in ("src", "href", "xlink:href") and v and not v.startswith("#")]
+        if tag in ("script", "link", "iframe"):
+            self.fetched.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "td" in self.open:
+            self.cells[-1] += data
+
+
+def test_the_page_is_whole_and_fetches_nothing(table: Table) -> None:
+    text, found = page([table]), Page()
+    found.feed(text)
+    found.close()
+    assert (found.open, found.fetched) == ([], [])
+    assert "92.00 ± 1.00 (n=3)" in found.cells
+    assert "A & B 2020" in found.cells
+    assert text.count("<svg") == len(draw(table)) == 5
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+
+
+def test_the_pictures_show_what_they_should(table: Table) -> None:
+    pictures = draw(table)
+    assert set(pictures) == {"bars", "curves", "layers", "rates", "cost"}
+    bars = pictures["bars"].axes[0]
+    widths = [patch.get_x() + patch.get_width() for patch in bars.patches]  # type: ignore[attr-defined]
+    assert widths == pytest.approx([92.0, 81.5])
+    published = sorted(line.get_xdata()[0] for line in bars.lines if line.get_marker() == "D")  # type: ignore[index]
+    assert published == [80.5, 90.0, 95.25]
+    names = [label.get_text() for label in bars.get_yticklabels()]
+    assert names == ["pred", "sim", "quoted"]
+    curves = {line.get_label(): list(line.get_ydata()) for line in pictures["curves"].axes[0].lines}  # type: ignore[arg-type]
+    assert curves["pred"] == pytest.approx([72.0, 82.0, 92.0])
+    layers = {line.get_label(): list(line.get_ydata()) for line in pictures["layers"].axes[0].lines}  # type: ignore[arg-type]
+    assert layers["sim"] == pytest.approx([50.0, 60.0, 81.5])
+
+
+def test_a_table_without_runs_shows_what_was_published(sweep: Plan) -> None:
+    assert set(draw(of_plan(sweep))) == {"bars"}
+
+
+def test_out_and_html_write_every_format_and_figure(table: Table, sweep: Plan, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    with pytest.raises(SystemExit) as end:
+        main(["report", str(sweep.sweep.path), *sweep.overrides, "--out", str(out), "--html"])
+    assert end.value.code == 0
+    figures = {
+        f"study_{name}.{kind}" for name in ("bars", "curves", "layers", "rates", "cost") for kind in ("svg", "png")
+    }
+    texts = {f"study.{kind}" for kind in ("md", "csv", "tex", "json")}
+    assert {path.name for path in out.iterdir()} == figures | texts | {"report.html"}
+    for path in out.glob("*.svg"):
+        ElementTree.parse(path)
+    for path in out.glob("*.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
