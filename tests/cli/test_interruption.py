@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
 from pathlib import Path
 
+import pytest
 import torch
 from cli_runs import (
     PROGRAM,
@@ -64,9 +64,9 @@ def test_killed_run_continues_to_the_same_numbers(snnhll: Command, tmp_path: Pat
     assert repeatable(result) == repeatable(read_result(reference))
 
 
-def test_interrupt_says_how_to_go_on(snnhll: Command, monkeypatch, tmp_path: Path) -> None:
+def test_interrupt_says_how_to_go_on(snnhll: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def interrupted(*_: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr("snnhll.experiment.train", interrupted)
     answer = snnhll("train", *TINY, "output_dir=runs")

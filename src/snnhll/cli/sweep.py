@@ -1,8 +1,9 @@
 """snnhll sweep                              the sweeps there are
-snnhll sweep NAME|FILE [KEY=VALUE ...]    run what is missing of a sweep, then print its table
+snnhll sweep NAME|FILE ... [KEY=VALUE ...] run what is missing of one or more sweeps, then print their tables
 
 Overrides go to every job. What finished is kept, what was interrupted continues, what failed is tried again; a job that
-fails does not stop the others. NAME is a table of the thesis, FILE a sweep of your own (see sweeps/table_3_5.yaml).
+fails does not stop the others. NAME is a table of the thesis, or `all`; FILE is a sweep of your own, written like
+sweeps/table_3_5.yaml.
 
   scale=smoke|cpu|paper     how large: epochs, share of the data, width, seeds (snnhll ls scale)
   seed=0,1,2                the seeds, in place of those of the file
@@ -46,15 +47,22 @@ def main(arguments: list[str]) -> int:
             raise UserError(f"snnhll sweep needs the name of a sweep or a file: {', '.join(names())}.")
         print("\n".join(aligned([(name, describe(name)) for name in names()])))
         return 0
-    if len(chosen) > 1:
-        raise UserError(f"{chosen[1]!r} is not of the form KEY=VALUE; snnhll sweep runs one sweep at a time.")
     preset = [o for o in overrides if o.startswith(LAUNCHING)]
-    planned = plan(read(chosen[0]), [o for o in overrides if o not in preset])
-    check_jobs(planned)
+    shared = [o for o in overrides if o not in preset]
+    plans = [plan(read(name), shared) for name in (names() if chosen == ["all"] else chosen)]
+    for planned in plans:
+        check_jobs(planned)
     if flags:
-        print("\n".join(listing(planned)))
+        print("\n".join(listing(plans)))
         return 0
-    return _work(planned, preset)
+    return _work_on_all(plans, preset)
+
+
+def _work_on_all(plans: Sequence[Plan], preset: Sequence[str]) -> int:
+    """Run the sweeps one after another, whatever becomes of each. Of several, say first how long they will take."""
+    if len(plans) > 1:
+        print(summary(plans), flush=True)
+    return max([_work(planned, preset) for planned in plans])
 
 
 def _work(planned: Plan, preset: Sequence[str]) -> int:
@@ -108,17 +116,25 @@ def _conclude(planned: Plan, failures: dict[str, str], console: Console) -> None
         print(f"failed: {label}: {reason} (see {folders[label]}/error.txt)", file=sys.stderr)
 
 
-def listing(planned: Plan) -> list[str]:
+def listing(plans: Sequence[Plan]) -> list[str]:
     """Return the jobs with their state and the estimated time left, one a line, and the sum below."""
-    left = seconds_left(planned.jobs, measured_speed)
+    jobs = [job for planned in plans for job in planned.jobs]
+    left = seconds_left(jobs, measured_speed)
     rows = [("row", "seed", "state", "left", "run folder")]
     rows += [
-        (job.row.name, str(job.seed), job.state(), spoken(left[job.label]), str(job.folder.path))
-        for job in planned.jobs
+        (job.row.name, str(job.seed), job.state(), spoken(left[i]), str(job.folder.path)) for i, job in enumerate(jobs)
     ]
-    states = [job.state() for job in planned.jobs]
+    return [*aligned(rows), summary(plans, left)]
+
+
+def summary(plans: Sequence[Plan], left: Sequence[float | None] | None = None) -> str:
+    """Return how many jobs there are, in which states, and how long those left will take one after another."""
+    jobs = [job for planned in plans for job in planned.jobs]
+    left = seconds_left(jobs, measured_speed) if left is None else left
+    states = [job.state() for job in jobs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "nothing to run"
-    known = [seconds for seconds in left.values() if seconds is not None]
+    known = [seconds for seconds in left if seconds is not None]
     unknown = "" if len(known) == len(left) else f", {len(left) - len(known)} of unknown length not counted"
     total = spoken(sum(known)) if known or not left else "unknown"
-    return [*aligned(rows), f"{len(planned.jobs)} jobs: {counts}; about {total} left, one job at a time{unknown}"]
+    scale = f"scale={plans[0].scale}: "
+    return f"{scale}{len(jobs)} jobs: {counts}; about {total} left, one job at a time{unknown}"

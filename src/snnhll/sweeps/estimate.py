@@ -6,10 +6,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from snnhll.config import Config
+from snnhll.config import Config, identity
 from snnhll.sweeps.jobs import Job, unique
 
 # Training images and their shape, for an estimate before a set is opened (or downloaded).
@@ -27,14 +28,18 @@ PROBE_SECONDS = 0.5
 Speed = Callable[[Config], float | None]
 
 
-def seconds_left(jobs: Sequence[Job], speed: Speed | None = None) -> dict[str, float | None]:
-    """Return the seconds each job still needs, by its label; None where nothing tells.
+def seconds_left(jobs: Sequence[Job], speed: Speed | None = None) -> list[float | None]:
+    """Return the seconds each job still needs; None where nothing tells. A run that jobs share counts for the first.
 
     speed: measures the training images a second of a configuration, for networks that never ran.
     """
     seen = _Seen(jobs)
-    first = {job.folder.path: job.label for job in reversed(jobs)}
-    return {job.label: _left(job, seen, speed) if first[job.folder.path] == job.label else 0.0 for job in jobs}
+    counted: set[Path] = set()
+    left: list[float | None] = []
+    for job in jobs:
+        left.append(0.0 if job.folder.path in counted else _left(job, seen, speed))
+        counted.add(job.folder.path)
+    return left
 
 
 def _left(job: Job, seen: _Seen, speed: Speed | None) -> float | None:
@@ -42,7 +47,8 @@ def _left(job: Job, seen: _Seen, speed: Speed | None) -> float | None:
     finished = result is not None and result.status == "finished"
     if finished and not job.config["force"]:
         return 0.0
-    whole = fmean(seen.seconds[job.row.name]) if seen.seconds.get(job.row.name) else None
+    alike = seen.seconds.get(_setting(job.config))
+    whole = fmean(alike) if alike else None
     if whole is None:
         whole = seconds_at(job.config, seen.speed(job.config, speed))
     done = 0.0 if finished else len(job.folder.metrics()) / job.config["trainer"]["epochs"]
@@ -66,16 +72,15 @@ def training_images(config: Config) -> float | None:
 
 
 class _Seen:
-    """What the runs of a sweep tell of time: seconds of finished ones by row, images a second by network."""
+    """What the runs of a sweep tell of time: seconds of finished ones by setting, images a second by network."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.seconds: dict[str, list[float]] = {}
         self.speeds: dict[str, list[float]] = {}
-        for job in jobs:
+        for job in unique(jobs):
             result = job.folder.result()
             if result is not None and result.status == "finished" and result.wall_seconds:
-                self.seconds.setdefault(job.row.name, []).append(result.wall_seconds)
-        for job in unique(jobs):
+                self.seconds.setdefault(_setting(job.config), []).append(result.wall_seconds)
             if rows := job.folder.metrics():
                 self.speeds.setdefault(_kind(job.config), []).append(rows[-1]["samples_per_second"])
 
@@ -86,6 +91,11 @@ class _Seen:
             if measured is not None:
                 self.speeds[kind] = [measured]
         return fmean(self.speeds[kind]) if kind in self.speeds else None
+
+
+def _setting(config: Config) -> str:
+    """Return what the runs of a row share: everything but the seed."""
+    return identity(config | {"seed": 0})
 
 
 def _kind(config: Config) -> str:

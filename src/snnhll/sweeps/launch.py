@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from snnhll.config import conf_dir, explain, plain, run_name
+from snnhll.config import Config, conf_dir, explain
 from snnhll.errors import UserError
 from snnhll.sweeps.jobs import Job, unique
 from snnhll.tracking.tracker import Tracker
@@ -30,12 +30,13 @@ SLOT_POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker must know of a job beside its configuration."""
+    """What a worker must know of a job. config: as it was planned, whatever has changed on the disk since."""
 
     label: str
     row: str
     noise: list[str]
     overrides: list[str]
+    config: Config
 
 
 def launch(jobs: Sequence[Job], sweep: str, preset: Sequence[str]) -> None:
@@ -54,7 +55,7 @@ def launch(jobs: Sequence[Job], sweep: str, preset: Sequence[str]) -> None:
     version.setbase("1.3")
     GlobalHydra.instance().clear()
     jobs = unique(jobs)
-    tasks = {j.folder.path.name: Task(j.label, j.row.name, j.row.noise, j.overrides) for j in jobs}
+    tasks = [Task(job.label, job.row.name, job.row.noise, job.overrides, job.config) for job in jobs]
     chosen = [o for o in preset if o.startswith("launcher=")]
     try:
         hydra = Hydra.create_main_hydra2("snnhll", create_config_search_path(str(conf_dir())))
@@ -65,23 +66,27 @@ def launch(jobs: Sequence[Job], sweep: str, preset: Sequence[str]) -> None:
             hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config)),
             task_function=partial(perform, sweep, tasks),
         )
-        launcher.launch([[*job.overrides, *chosen] for job in jobs], initial_job_idx=0)
+        ended = launcher.launch([[*job.overrides, *chosen] for job in jobs], initial_job_idx=0)
     except UserError:
         raise
     except Exception as error:
         raise explain(error, preset) from error
     finally:
         GlobalHydra.instance().clear()
+    for job in ended:
+        _ = job.return_value  # raises what a worker could not handle itself
 
 
-def perform(sweep: str, tasks: dict[str, Task], node: Any) -> None:
+def perform(sweep: str, tasks: Sequence[Task], node: Any) -> None:
     """Do one job in a worker. A failure stays in the run folder; a run that another worker holds is left to it."""
+    from hydra.core.hydra_config import HydraConfig
+
     from snnhll.experiment import run
     from snnhll.sweeps.noise import measure_noise
     from snnhll.sweeps.runner import labelled
 
-    config = plain(node)
-    task = tasks[run_name(config)]
+    task = tasks[HydraConfig.get().job.num]
+    config = task.config | {"threads": node["threads"]}  # which the launcher may choose
     try:
         with one_gpu(config["device"]):
             result = run(labelled(config, sweep, task.row), task.overrides, Tracker(), keep_failure=True)
