@@ -5,12 +5,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OVERRIDES ?=
+REPORT ?= outputs/report
+# The thesis's own settings need a GPU; without one, a share of the data and narrower networks.
+SCALE ?= $(shell $(BIN)/python -c 'import torch; print("paper" if torch.cuda.is_available() else "cpu")')
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-zA-Z0-9_-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-zA-Z0-9_%-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: install
 install: $(VENV)/.installed ## install snnhll and what it needs into .venv
@@ -20,9 +24,17 @@ install: $(VENV)/.installed ## install snnhll and what it needs into .venv
 demo: $(VENV)/.installed ## train SNN-HLL on scikit-learn's digits, about a minute (OVERRIDES="seed=1 ...")
 	@$(BIN)/snnhll train $(OVERRIDES)
 
+table_%: $(VENV)/.installed ## run what is missing of a table (make table_3_5 SCALE=smoke|cpu|paper) and print it
+	@$(BIN)/snnhll sweep $@ scale=$(SCALE) $(OVERRIDES)
+
+.PHONY: reproduce-all
+reproduce-all: $(VENV)/.installed ## run what is missing of all tables, then write tables, figures and a page to REPORT
+	@scale=$(SCALE); $(BIN)/snnhll sweep all scale=$$scale $(OVERRIDES); ended=$$?; \
+	  $(BIN)/snnhll report scale=$$scale $(OVERRIDES) --out $(REPORT) --html && exit $$ended
+
 .PHONY: test
-test: $(VENV)/.installed-test ## run the tests
-	@$(BIN)/python -m pytest -m "not slow"
+test: $(VENV)/.installed-test ## run the tests, in two processes (JOBS=2)
+	@$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile
 
 .PHONY: test-slow
 test-slow: $(VENV)/.installed-test ## run the long tests that `make test` leaves out

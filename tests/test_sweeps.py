@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -323,13 +324,13 @@ def test_time_left_follows_runs_of_the_row_then_the_speed_of_the_network_then_a_
         return 450.0
 
     # 10 epochs of 1000 images, a tenth of them held out, at 450 a second
-    unmeasured = estimate.EVALUATION * 10 * 900 / 450
+    unmeasured = estimate.PICTURES + estimate.EVALUATION * 10 * 900 / 450
     assert estimate.seconds_left(plan.jobs) == [None] * 4
     assert estimate.seconds_left(plan.jobs, speed) == pytest.approx([unmeasured] * 4)
     assert asked == ["pred", "sim"]
     write_run(pred0, "finished", epochs=10, wall_seconds=80.0, speed=300.0)
     write_run(sim0, "running", epochs=4, wall_seconds=None, speed=900.0)
-    whole_sim = estimate.EVALUATION * 10 * 900 / 900
+    whole_sim = estimate.PICTURES + estimate.EVALUATION * 10 * 900 / 900
     assert estimate.seconds_left(plan.jobs, speed) == pytest.approx([0.0, 80.0, 0.6 * whole_sim, whole_sim])
     assert estimate.seconds_left([sim1, sim1], speed) == pytest.approx([unmeasured, 0.0])
     asked.pop()
@@ -441,9 +442,39 @@ def test_each_gpu_is_held_by_one_process_and_freed_by_its_death(tmp_path: Path) 
     workers[1].wait()
 
 
+def test_the_sweep_file_of_the_documents_works(tmp_path: Path) -> None:
+    document = (Path(__file__).parents[1] / "docs" / "sweeps.md").read_text()
+    file = tmp_path / "mine.yaml"
+    file.write_text(document.partition("```yaml\n")[2].partition("```")[0])
+    plan = jobs.plan(definition.read(str(file)))
+    jobs.check_jobs(plan)
+    assert [(job.row.name, job.config["architecture"]["width"]) for job in plan.jobs[::3]] == [
+        ("narrow", 0.5),
+        ("wide", 2),
+    ]
+
+
 def test_a_name_that_is_no_sweep_is_a_mistake() -> None:
     with pytest.raises(UserError, match=r"Did you mean 'table_4_5'"):
         definition.find("table_45")
+
+
+def test_a_run_holds_a_gpu_only_where_nobody_chose_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    with launch.one_gpu("auto", tmp_path) as slot:  # no GPU here
+        assert slot is None or torch.cuda.is_available()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
+    with launch.one_gpu("auto", tmp_path) as first, launch.one_gpu("auto", tmp_path) as second:
+        assert (first, second) == (0, 1)
+    with launch.one_gpu("cuda:1", tmp_path) as named:
+        assert named is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    with launch.one_gpu("auto", tmp_path) as given:
+        assert given is None
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ def test_offline_by_default_into_the_run_folder(snnhll: Command, finished: Finis
     folder = only_run(tmp_path / "runs")
     (run,) = (folder / "wandb").glob("offline-run-*")
     (log,) = run.glob("*.wandb")
+    deadline = time.monotonic() + 60  # W&B's own process may still be closing the file
+    while b"test_accuracy" not in log.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.2)
     assert b"test_accuracy" in log.read_bytes()
     assert list(tmp_path.iterdir()) == [tmp_path / "runs"]
     assert "warning" not in answer.out

@@ -31,9 +31,7 @@ def test_fast_equals_reference(shape: tuple[int, ...], normalised: bool, dtype: 
     wide = None if norm is None else tuple(x.double() for x in norm)
     exact = reference.rate_gradient(*(x.double() for x in maps(shape, 0)), wide, torch.float64)
     assert fast[0].dtype == dtype
-    torch.testing.assert_close(
-        fast[0].double(), exact[0], rtol=1e-5 if dtype == torch.float32 else 2**-8, atol=2e-5
-    )
+    torch.testing.assert_close(fast[0].double(), exact[0], rtol=1e-5 if dtype == torch.float32 else 2**-8, atol=2e-5)
     for ours, true in zip(fast[1:], exact[1:], strict=True):
         assert (ours is None) == (true is None)
         if ours is not None and true is not None:

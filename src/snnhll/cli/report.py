@@ -29,6 +29,7 @@ from snnhll.errors import UserError, nearest
 from snnhll.results import write_atomic
 from snnhll.sweeps.definition import Sweep, names, read
 from snnhll.sweeps.jobs import plan
+from snnhll.sweeps.launch import LAUNCHING
 from snnhll.sweeps.memo import recall
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def parse(arguments: list[str]) -> Wanted:
         word = rest.pop(0)
         flag, equals, value = word.partition("=")
         if not word.startswith("-"):
-            (wanted.overrides if equals else wanted.subjects).append(word)
+            (wanted.overrides if equals or word.startswith("~") else wanted.subjects).append(word)
         elif flag not in FLAGS:
             raise UserError(f"{flag}: no such flag.{nearest(flag, FLAGS)}")
         elif flag == "--html":
@@ -132,7 +133,11 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def _with_remembered(overrides: list[str], sweep: Sweep) -> list[str]:
-    """Return `overrides`, or where they name at most the output_dir those of the last sweep into it."""
+    """Return `overrides`, or where they name at most the output_dir those of the last sweep into it.
+
+    Where the runs were launched is of no account to a report.
+    """
+    overrides = [o for o in overrides if not o.startswith(LAUNCHING)]
     where = [o for o in overrides if o.startswith("output_dir=")]
     if len(where) < len(overrides):
         return overrides

@@ -37,7 +37,7 @@ FLAGS = ("--dry-run",)
 
 def main(arguments: list[str]) -> int:
     """Run or list a sweep. Returns 0, or 1 when a job failed or was left unfinished."""
-    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
+    overrides = [a for a in arguments if a.startswith("~") or ("=" in a and not a.startswith("-"))]
     flags = [a for a in arguments if a.startswith("-")]
     chosen = [a for a in arguments if a not in overrides and a not in flags]
     if unknown := next((flag for flag in flags if flag not in FLAGS), None):
@@ -59,9 +59,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _work_on_all(plans: Sequence[Plan], preset: Sequence[str]) -> int:
-    """Run the sweeps one after another, whatever becomes of each. Of several, say first how long they will take."""
-    if len(plans) > 1:
-        print(summary(plans), flush=True)
+    """Say how long the sweeps will take, then run them one after another, whatever becomes of each."""
+    print(summary(plans), flush=True)
     return max([_work(planned, preset) for planned in plans])
 
 
@@ -97,7 +96,8 @@ def _why(job: Job) -> str:
     result = job.folder.result()
     if result is not None and result.status == "failed":
         return result.error or "unknown"
-    return f"{job.state()}: its worker ended before the run did; the same command continues it"
+    held = "another worker has it" if job.state() == "running" else "its worker ended before the run did"
+    return f"unfinished: {held}; the same command continues the sweep"
 
 
 def _conclude(planned: Plan, failures: dict[str, str], console: Console) -> None:
@@ -113,7 +113,7 @@ def _conclude(planned: Plan, failures: dict[str, str], console: Console) -> None
     console.print(f"{done} of {len(planned.jobs)} jobs finished")
     folders = {job.label: job.folder.path for job in planned.jobs}
     for label, reason in failures.items():
-        print(f"failed: {label}: {reason} (see {folders[label]}/error.txt)", file=sys.stderr)
+        print(f"failed: {label}: {reason} (see {folders[label]})", file=sys.stderr)
 
 
 def listing(plans: Sequence[Plan]) -> list[str]:

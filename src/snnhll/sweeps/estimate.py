@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from snnhll.config import Config, identity
+from snnhll.errors import UserError
 from snnhll.sweeps.jobs import Job, unique
 
 # Training images and their shape, for an estimate before a set is opened (or downloaded).
@@ -21,7 +22,8 @@ SETS: dict[str, tuple[int, int, tuple[int, int, int]]] = {  # images, classes, (
     "cifar10": (50000, 10, (3, 32, 32)),
     "cifar100": (50000, 100, (3, 32, 32)),
 }
-EVALUATION = 1.15  # training plus validation, test and pictures, as a share of training
+EVALUATION = 1.15  # training plus validation and test, as a share of training
+PICTURES = 3.0  # seconds that opening the data and drawing take, however short the training
 PROBE_IMAGES = 4  # of the first step, which tells whether a whole batch is affordable
 PROBE_SECONDS = 0.5
 
@@ -58,7 +60,9 @@ def _left(job: Job, seen: _Seen, speed: Speed | None) -> float | None:
 def seconds_at(config: Config, speed: float | None) -> float | None:
     """Return the seconds of a whole run at `speed` training images a second; None for sets of unknown size."""
     images = training_images(config)
-    return None if speed is None or images is None else EVALUATION * config["trainer"]["epochs"] * images / speed
+    if speed is None or images is None:
+        return None
+    return PICTURES + EVALUATION * config["trainer"]["epochs"] * images / speed
 
 
 def training_images(config: Config) -> float | None:
@@ -109,9 +113,19 @@ def _kind(config: Config) -> str:
 
 
 def measured_speed(config: Config) -> float | None:
-    """Train two or three steps on random images and return the images a second; None for sets of unknown shape."""
+    """Train a few steps on random images and return the images a second.
+
+    None for sets of unknown shape, and for networks that cannot be built: the run itself will say why.
+    """
     if config["data"]["name"] not in SETS:
         return None
+    try:
+        return _measured_speed(config)
+    except UserError:
+        return None
+
+
+def _measured_speed(config: Config) -> float:
     import torch
 
     from snnhll.assemble import Problem, build_rule, pick_device

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from snnhll.config import Config, conf_dir, explain
 from snnhll.errors import UserError
+from snnhll.results import BusyError
 from snnhll.sweeps.jobs import Job, unique
 from snnhll.tracking.tracker import Tracker
 
@@ -93,6 +94,8 @@ def perform(sweep: str, tasks: Sequence[Task], node: Any) -> None:
             if task.noise:
                 measure_noise(Path(result.run_dir), task.noise)
         print(f"finished: {task.label}: test accuracy {result.test_accuracy:.2%}", flush=True)
+    except BusyError:
+        print(f"left to another worker: {task.label}", flush=True)
     except Exception as error:  # written down by run(); raised, it would end the whole launch
         print(f"failed: {task.label}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
 
