@@ -170,3 +170,9 @@ def make_data(problem: Problem) -> MakeData:
         return Data(quadrants, batch_size=batch_size, seed=seed, validation=validation)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _allocator_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run sets the allocator of its process for good; in this one, other tests measure memory."""
+    monkeypatch.setattr("snnhll.experiment.keep_memory", lambda: None)
