@@ -26,6 +26,7 @@ from rich.console import Console
 
 from snnhll.config import compose
 from snnhll.errors import UserError, nearest
+from snnhll.reports.metric import Metric
 from snnhll.results import write_atomic
 from snnhll.sweeps.definition import Sweep, names, read
 from snnhll.sweeps.jobs import plan
@@ -90,6 +91,8 @@ def parse(arguments: list[str]) -> Wanted:
             setattr(wanted, flag.removeprefix("--"), Path(value) if flag == "--out" else value)
     if wanted.format not in FORMATS:
         raise UserError(f"--format {wanted.format}: no such format.{nearest(wanted.format, FORMATS)}")
+    if wanted.metric is not None:
+        Metric(wanted.metric)  # a misspelt one shows before any sweep is composed
     if not wanted.subjects and not (wanted.out or wanted.html):
         raise UserError(
             f"snnhll report needs a table ({', '.join(names())}), the folders of runs, --out DIR or --html."
@@ -113,8 +116,7 @@ def find_tables(wanted: Wanted) -> list[Table]:
     if sweeps and wanted.group_by:
         raise UserError("--group-by: goes with the folders of runs; the rows of a sweep are those of its file.")
     tables = []
-    for name in sweeps:
-        sweep = read(name)
+    for sweep in map(read, sweeps):
         tables.append(of_plan(plan(sweep, _with_remembered(wanted.overrides, sweep)), wanted.metric))
     if folders:
         runs = [run for folder in folders for run in _runs_in(folder)]

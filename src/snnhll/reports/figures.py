@@ -133,8 +133,7 @@ def layer_accuracy(table: Table) -> Figure | None:
     def values(run: Run) -> list[float | None]:
         return [None if share is None else 100 * share for share in run.result.layer_test_accuracy]
 
-    rows = [row for row in _measured(table) if any(v is not None for run in row.runs for v in values(run)[:-1])]
-    return _by_layer(table, rows, values, "test accuracy in %", "accuracy by layer", readout=True)
+    return _by_layer(table, values, "test accuracy in %", "accuracy by layer", readout=True)
 
 
 def firing_rates(table: Table) -> Figure | None:
@@ -143,24 +142,24 @@ def firing_rates(table: Table) -> Figure | None:
     def values(run: Run) -> list[float | None]:
         return list(run.result.firing_rates)
 
-    return _by_layer(
-        table, _measured(table), values, "spikes per neuron and step", "firing rate by layer", readout=False
-    )
+    return _by_layer(table, values, "spikes per neuron and step", "firing rate by layer", readout=False)
 
 
 def _by_layer(
-    table: Table,
-    rows: Sequence[TableRow],
-    values: Callable[[Run], list[float | None]],
-    label: str,
-    title: str,
-    readout: bool,
+    table: Table, values: Callable[[Run], list[float | None]], label: str, title: str, readout: bool
 ) -> Figure | None:
+    """Draw `values` over the layers, of rows that have any beside the readout's."""
+    hidden = slice(-1) if readout else slice(None)
+    rows = {
+        i: row
+        for i, row in enumerate(_measured(table))
+        if any(value is not None for run in row.runs for value in values(run)[hidden])
+    }
     if not rows:
         return None
     picture, (panel,) = style.figure(width=7.0, height=4.2)
-    deepest = max(len(values(run)) for row in rows for run in row.runs)
-    for i, row in enumerate(rows):
+    deepest = max(len(values(run)) for row in rows.values() for run in row.runs)
+    for i, row in rows.items():
         layers = len(values(row.runs[0]))
         by_layer = [[v for run in row.runs if (v := values(run)[k]) is not None] for k in range(layers)]
         places = [k + 1 for k in range(layers - 1)] + [deepest if readout else layers]
@@ -261,7 +260,8 @@ def _colour(i: int) -> str:
 
 
 def _marker(i: int) -> str:
-    return style.MARKERS[i % len(style.MARKERS)]
+    """Return a marker, such that no two rows of up to 64 share both it and their colour."""
+    return style.MARKERS[(i + i // len(style.COLOURS)) % len(style.MARKERS)]
 
 
 def _title(table: Table, what: str = "") -> str:
