@@ -44,7 +44,7 @@ class Unit:
 
     def learn(self, activity: Activity, targets: dict[str, Any], metrics: Metrics) -> None:
         """Descend the layer's loss on what it did, adding the value of each term to `metrics`."""
-        total, values = self.loss(activity, targets)
+        total, values = self.loss(activity, targets, self.block.synapse.weight)
         if total is not None:
             descend(self.optimizer, total)
         for name, value in values.items():
@@ -155,6 +155,13 @@ class LocalRule(Rule):
         descend(self.readout_optimizer, loss)
         metrics["readout/pred"] = metrics.get("readout/pred", 0.0) + loss.detach()
         return logits.detach()
+
+    def loss_weights(self) -> dict[str, float]:
+        return {
+            f"{unit.name}/{term}": float(weight)
+            for unit in self.units
+            for term, weight in unit.loss.present_weights().items()
+        }
 
     @torch.no_grad()
     def evaluate(self, images: Tensor) -> Outcome:

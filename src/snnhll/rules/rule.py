@@ -50,6 +50,10 @@ class Rule(nn.Module, ABC):
         inference = self.network.infer(images)
         return Outcome(inference, [None] * len(inference.rates))
 
+    def loss_weights(self) -> dict[str, float]:
+        """Return the present weight of each term of each layer's loss, named `layer3/pred`; {} without local losses."""
+        return {}
+
     def scale_learning_rate(self, factor: float) -> None:
         """Set every learning rate to `factor` times its configured value."""
         for optimizer in self.optimizers:
