@@ -109,7 +109,7 @@ def test_show_raw_keeps_interpolations(snnhll: Command) -> None:
 
 
 def test_validate_accepts_what_is_shipped(snnhll: Command) -> None:
-    answer = snnhll("validate", "schedule", "noise", "table_4_4", "table_4_5")
+    answer = snnhll("validate", "schedule", "noise", "table_4_3", "table_4_6")
     assert answer.code == 0
     assert answer.out == f"{len(options('schedule')) + len(options('noise'))} options and 2 sweeps checked, all valid\n"
 
