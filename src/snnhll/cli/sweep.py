@@ -25,6 +25,7 @@ from rich.markup import escape
 
 from snnhll.cli.columns import aligned
 from snnhll.cli.report import terminal
+from snnhll.config import compose
 from snnhll.errors import UserError, nearest
 from snnhll.sweeps.definition import describe, names, read, tables
 from snnhll.sweeps.estimate import measured_speed, seconds_left, spoken
@@ -49,6 +50,8 @@ def main(arguments: list[str]) -> int:
         return 0
     preset = [o for o in overrides if o.startswith(LAUNCHING)]
     shared = [o for o in overrides if o not in preset]
+    if preset:
+        compose(preset)  # one that is misspelt or not installed shows before anything is planned
     plans = [plan(read(name), shared) for name in (tables() if chosen == ["all"] else chosen)]
     for planned in plans:
         check_jobs(planned)
@@ -88,7 +91,12 @@ def _launched(planned: Plan, preset: Sequence[str]) -> dict[str, str]:
     """Hand what is unfinished to a launcher and read from the run folders what became of it."""
     todo = [job for job in planned.jobs if job.state() != "finished" or job.config["force"]]
     if todo:
-        launch(todo, planned.sweep.name, preset)
+        try:
+            launch(todo, planned.sweep.name, preset)
+        except UserError as error:
+            if not any(job.folder.path.exists() for job in todo):
+                raise
+            print(f"the launcher broke off: {error}", file=sys.stderr)  # what became of the jobs is in their folders
     return {job.label: _why(job) for job in unique(todo) if job.state() != "finished"}
 
 
