@@ -14,15 +14,19 @@ from snnhll.reports.hsic_pictures import information_plane, kernel_matrices
 
 def test_every_layer_stands_beside_the_labels_for_every_epoch(drawn: list[Figure], tmp_path: Path) -> None:
     matrices = {epoch: torch.rand(3, 6, 6) for epoch in (4, 0, 9)}
+    for matrix in matrices.values():
+        matrix[0] = torch.eye(6) * 1.25 - 0.25
     kernel_matrices(tmp_path, matrices, ["a", "b", "c"])
     shown = [panel for panel in drawn[0].axes if panel.get_title()]
     assert [panel.get_title() for panel in shown] == [
-        title for epoch in (1, 5, 10) for title in ("labels", f"layer 1, epoch {epoch}", f"layer 2, epoch {epoch}")
+        title
+        for epoch in (1, 5, 10)
+        for title in ("labels, -0.25 to 1", f"layer 1, epoch {epoch}", f"layer 2, epoch {epoch}")
     ]
     expected = [matrix for epoch in (0, 4, 9) for matrix in matrices[epoch]]
     for panel, matrix in zip(shown, expected, strict=True):
-        np.testing.assert_array_equal(panel.images[0].get_array(), matrix)
-    scales = {panel.images[0].get_clim() for panel in shown if panel.get_title() != "labels"}
+        np.testing.assert_array_equal(panel.images[0].get_array(), matrix.numpy())
+    scales = {panel.images[0].get_clim() for panel in shown if "layer" in panel.get_title()}
     assert scales == {(0.0, max(float(m[1:].max()) for m in matrices.values()))}
     assert [label.get_text() for label in shown[0].get_yticklabels()] == ["a", "b", "c"]
     np.testing.assert_allclose(shown[0].get_yticks(), [0.5, 2.5, 4.5])  # the middle of two samples each
