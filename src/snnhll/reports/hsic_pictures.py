@@ -22,19 +22,18 @@ def kernel_matrices(path: Path, matrices: Mapping[int, Tensor], classes: Sequenc
     features = [matrices[epoch][1:] for epoch in epochs]
     low = min(0.0, *(float(m.min()) for m in features))
     high = max(float(m.max()) for m in features)
-    image = None
     for row, epoch in enumerate(epochs):
         shown = panels[row * (layers + 1) : (row + 1) * (layers + 1)]
         labels = matrices[epoch][0]
         shown[0].imshow(labels.numpy(), cmap="cividis")
         for panel, matrix in zip(shown[1:], matrices[epoch][1:], strict=True):
-            image = panel.imshow(matrix.numpy(), cmap="cividis", vmin=low, vmax=high)
+            panel.imshow(matrix.numpy(), cmap="cividis", vmin=low, vmax=high)
         for i, panel in enumerate(shown):
             _mark_classes(panel, len(labels), classes if i == 0 else ())
             panel.set_title(
                 f"labels, {labels.min():.2g} to {labels.max():.2g}" if i == 0 else f"layer {i}, epoch {epoch + 1}"
             )
-    picture.colorbar(image, ax=panels, label="k(z, z') of the layers", shrink=0.6, aspect=30)
+    picture.colorbar(panels[-1].images[0], ax=panels, label="k(z, z') of the layers", shrink=0.6, aspect=30)
     return style.save(picture, path / "kernels.png")
 
 
