@@ -53,6 +53,10 @@ def train(
         _train_epoch(rule, data, seed, progress, state, tracker)
         validation = evaluate(rule, data.eval_batches("val", settings.eval_batch_size), len(data.classes))
         row = _row(rule, progress, validation)
+        if similarities := rule.similarities(*data.probe()):
+            row["similarities"] = {name: [s.numbers[name] for s in similarities] for name in similarities[0].numbers}
+            if progress.epoch in (0, (settings.epochs - 1) // 2, settings.epochs - 1):
+                state.keep_similarities(progress.epoch, similarities)
         if validation.accuracy is not None and validation.accuracy > progress.best_val:
             progress.best_val = validation.accuracy
             state.save_best(rule)

@@ -178,6 +178,21 @@ def test_eval_prints_one_line_a_choice(snnhll: Command, finished: Finished) -> N
     ]
 
 
+def test_eval_draws_accuracy_against_level_and_examples(snnhll: Command, finished: Finished, tmp_path: Path) -> None:
+    levels = ("noise=fgsm,pgd", "noise.epsilon=0,0.1,0.3")
+    answer = snnhll("eval", str(finished.folder), *levels, "--json", "--out", "pictures")
+    rows = json.loads(answer.out)
+    assert [row["overrides"] for row in rows] == [
+        [f"noise={kind}", f"noise.epsilon={e}"] for kind in ("fgsm", "pgd") for e in ("0", "0.1", "0.3")
+    ]
+    assert {row["test_accuracy"] for row in rows[::3]} == {finished.result["test_accuracy"]}
+    written = [tmp_path / "pictures" / name for name in ("noise.json", "noise_accuracy.svg", "noise_accuracy.png")]
+    written.append(tmp_path / "pictures" / "noise_examples.png")
+    assert answer.err.split() == [str(path.relative_to(tmp_path)) for path in written]
+    assert json.loads(written[0].read_text()) == rows
+    assert all(path.stat().st_size > 0 for path in written)
+
+
 def test_eval_leaves_the_run_as_it_was(snnhll: Command, finished: Finished) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.folder.iterdir()}
     assert snnhll("eval", str(finished.folder)).code == 0

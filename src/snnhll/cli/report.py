@@ -27,7 +27,7 @@ from rich.console import Console
 from snnhll.config import compose
 from snnhll.errors import UserError, nearest
 from snnhll.reports.metric import Metric
-from snnhll.results import write_atomic
+from snnhll.results import make_folder, write_atomic
 from snnhll.sweeps.definition import Sweep, names, read
 from snnhll.sweeps.definition import tables as thesis_tables
 from snnhll.sweeps.jobs import plan
@@ -154,7 +154,7 @@ def write(tables: Sequence[Table], folder: Path) -> list[Path]:
     from snnhll.reports.formats import WRITERS
 
     paths = []
-    _make(folder)
+    make_folder(folder)
     for table in tables:
         for kind, text in WRITERS.items():
             paths.append(folder / f"{table.name}.{kind}")
@@ -168,16 +168,9 @@ def _write_page(tables: Sequence[Table], wanted: Wanted) -> Path:
 
     where = [o for o in wanted.overrides if o.startswith("output_dir=")]
     path = (wanted.out or Path(str(compose(where)["output_dir"]))) / "report.html"
-    _make(path.parent)
+    make_folder(path.parent)
     write_atomic(path, page(tables))
     return path
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written to ({error.strerror}); choose another with --out DIR.") from error
 
 
 def show(tables: Sequence[Table], form: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnhll.losses.loss import Activity, Batch, Loss
+from snnhll.losses.loss import Activity, Batch, Loss, Similarity
 from snnhll.losses.weighting.fixed import Fixed
 from snnhll.losses.weighting.weighting import Weighting
 
@@ -57,6 +57,11 @@ class HybridLoss(nn.Module):
         """Return the class scores of the first term that has a classifier, [B, classes], or None."""
         scores = (self._term(name).logits(rate) for name in self.weights)
         return next((s for s in scores if s is not None), None)
+
+    def similarity_of(self, rate: Tensor, batch: Batch) -> Similarity | None:
+        """Return that of the first term that compares samples, or None."""
+        found = (self._term(name).similarity_of(rate, batch) for name in self.weights)
+        return next((s for s in found if s is not None), None)
 
     def _term(self, name: str) -> Loss:
         term = self.terms[name]

@@ -42,6 +42,16 @@ class Activity:
         return self._pooled[side]
 
 
+@dataclass(frozen=True)
+class Similarity:
+    """How alike the samples of a batch are to one layer, for pictures: kernel matrices [B, B] of its features and of
+    the labels, and what the loss makes of them, numbers by name."""
+
+    features: Tensor
+    labels: Tensor
+    numbers: dict[str, float]
+
+
 class Loss(nn.Module, ABC):
     """One term of a layer's loss.
 
@@ -61,4 +71,9 @@ class Loss(nn.Module, ABC):
 
     def logits(self, rate: Tensor) -> Tensor | None:
         """Return the class scores [B, classes] of the layer's own head for its rate [B, ...], None without a head."""
+        return None
+
+    def similarity_of(self, rate: Tensor, batch: Batch) -> Similarity | None:
+        """Return what the loss compares in a batch that the layer answers by `rate` [B, ...]; None where it compares
+        no samples."""
         return None

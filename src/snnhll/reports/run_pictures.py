@@ -1,9 +1,9 @@
-"""The pictures of one run: learning curves, activity per layer, confusion matrix, a spike raster with membranes, and
-the weights of the losses where they are learned."""
+"""The pictures of one run: learning curves, activity per layer, confusion matrix, a spike raster with membranes; the
+weights of the losses where they are learned; kernel matrices and the information plane where losses compare samples."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,34 @@ TRACED_NEURONS = 3
 
 
 def draw_run(
-    folder: RunFolder, test: Evaluation, network: Network, images: Tensor, classes: Sequence[str]
+    folder: RunFolder,
+    test: Evaluation,
+    network: Network,
+    images: Tensor,
+    classes: Sequence[str],
+    similarities: Mapping[int, Tensor],
 ) -> list[Path]:
     """Write all pictures of a finished run into its folder and return their paths. images: some test images [B, C, H,
-    W]."""
+    W]. similarities: kernel matrices by epoch, as `RunState` keeps them."""
     rows = folder.metrics()
     network.eval()
-    return [
+    pictures = [
         _curves(folder.path, rows),
         _activity(folder.path, rows),
         _confusion(folder.path, test.confusion, classes),
         _raster(folder.path, network, images),
         *_loss_weights(folder.path, rows),
     ]
+    return pictures + (_similarities(folder.path, rows, similarities, classes) if similarities else [])
+
+
+def _similarities(
+    path: Path, rows: list[dict[str, Any]], similarities: Mapping[int, Tensor], classes: Sequence[str]
+) -> list[Path]:
+    from snnhll.reports.hsic_pictures import information_plane, kernel_matrices
+
+    followed = [row for row in rows if "similarities" in row]
+    return [kernel_matrices(path, similarities, classes), information_plane(path, followed)]
 
 
 def _curves(path: Path, rows: list[dict[str, Any]]) -> Path:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from snnhll.losses.hybrid import HybridLoss
-from snnhll.losses.loss import Activity, Batch
+from snnhll.losses.loss import Activity, Batch, Similarity
 from snnhll.networks.block import Block
 from snnhll.networks.network import Network
 from snnhll.networks.rates import Signal, rate_forward
@@ -168,3 +168,13 @@ class LocalRule(Rule):
         inference = self.network.infer(images)
         heads = [unit.loss.logits(rate.float()) for unit, rate in zip(self.units, inference.rates, strict=True)]
         return Outcome(inference, heads)
+
+    @torch.no_grad()
+    def similarities(self, images: Tensor, labels: Tensor) -> list[Similarity]:
+        batch = Batch(self.network.normalised(images), labels, self.network.classes)
+        was_training = self.training
+        self.eval()
+        rates = self.network.infer(images).rates
+        self.train(was_training)
+        found = (unit.loss.similarity_of(rate.float(), batch) for unit, rate in zip(self.units, rates, strict=True))
+        return [similarity for similarity in found if similarity is not None]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from snnhll.losses.loss import Similarity
 from snnhll.networks.network import Inference, Network
 
 Metrics = dict[str, Tensor]
@@ -53,6 +54,10 @@ class Rule(nn.Module, ABC):
     def loss_weights(self) -> dict[str, float]:
         """Return the present weight of each term of each layer's loss, named `layer3/pred`; {} without local losses."""
         return {}
+
+    def similarities(self, images: Tensor, labels: Tensor) -> list[Similarity]:
+        """Return how alike the layers find the images of a batch; none unless the losses compare samples."""
+        return []
 
     def scale_learning_rate(self, factor: float) -> None:
         """Set every learning rate to `factor` times its configured value."""
