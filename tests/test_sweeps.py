@@ -395,7 +395,7 @@ def test_tables_share_the_runs_they_have_in_common() -> None:
 
 def test_shipped_sweeps_quote_the_published_figures() -> None:
     published = yaml.safe_load((Path(definition.__file__).parents[1] / "published.yaml").read_text())
-    assert set(published) == set(definition.names())
+    assert set(published) == {name for name in definition.names() if name.startswith("table_")}
     for name, table in published.items():
         plan = shipped(name, "scale=paper")
         sweep = plan.sweep

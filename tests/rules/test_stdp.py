@@ -106,7 +106,7 @@ def test_homeostasis_evens_out_who_fires(make_batch: MakeBatch) -> None:
         rate = sum(pieces_of(rule, make_batch(64, seed=s)[0]).spikes.mean((0, 1)) for s in range(4))
         assert isinstance(rate, Tensor)
         shares.append(float(rate.max() / rate.sum()))
-    assert shares[0] > 0.9
+    assert shares[0] > 0.8
     assert shares[1] < 0.25
 
 

@@ -25,7 +25,7 @@ class Properties:
     reach: for each kind of disturbance, the pairs (disturbed layer, layer whose update changed) that are no neighbours.
     waits_for: for every block, the later layers whose results its update needs. symmetric: pairs (later layer whose
     weights, block whose update). alone: layers whose update is the same when all others are scrambled. learns: layers
-    that the step changed, and changed otherwise when their own activity was disturbed; of others nothing is shown.
+    that the step changed, and changed otherwise when some activity was disturbed; of others nothing is shown.
     ran_before_update: for every block, how many later layers had run when it first changed.
     """
 
@@ -52,7 +52,7 @@ def measure(bench: Bench) -> Properties:
     waits_for = {i + 1: [k + 1 for k in everyone if k > i and changes["activity"][k][i]] for i in blocks}
     symmetric = [(k + 1, i + 1) for k in everyone for i in blocks if k > i and changes["weights"][k][i]]
     alone = [i + 1 for i in everyone if not _changed_alone(bench, i)]
-    learns = [i + 1 for i in everyone if _is_learning(bench, i) and changes["activity"][i][i]]
+    learns = [i + 1 for i in everyone if _is_learning(bench, i) and any(changes["activity"][k][i] for k in everyone)]
     shown = any(i + 1 in learns for i in blocks)
     return Properties(
         local=not any(reach.values()) if shown else None,

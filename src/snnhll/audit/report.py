@@ -122,7 +122,7 @@ def explain(line: Line) -> list[str]:
     sentences.append(f"learn alone, all others scrambled: {', '.join(name[i] for i in own.alone) or 'none'}")
     idle = [name[i] for i in name if i not in own.learns]
     if idle:
-        sentences.append(f"do not learn from what they did, so nothing is shown of them: {', '.join(sorted(idle))}")
+        sentences.append(f"do not learn, so nothing is shown of them: {', '.join(sorted(idle))}")
     return sentences
 
 

@@ -5,8 +5,8 @@
 
 so that the rate of an integrate-and-fire neuron, which is its input current over v_th as long as that lies in [0, 1],
 is a^l / scale^l. scale^l is a percentile of the activations of layer l, their maximum at 100 (Diehl et al. 2015):
-larger ones are cut off, but the others need fewer steps to be told apart. Soft reset keeps what exceeds the threshold. shift
-adds half a spike over the T steps, which turns the rounding down of rates into rounding (Deng & Gu 2021).
+larger ones are cut off, but the others need fewer steps to be told apart. Soft reset keeps what exceeds the threshold.
+shift adds half a spike over the T steps, which turns the rounding down of rates into rounding (Deng & Gu 2021).
 
 Training sees no spikes. The network is converted whenever the rule is put into evaluation mode. Maximum pooling of
 spikes is not that of rates; nets without it convert better.
