@@ -74,5 +74,5 @@ def test_it_descends(make_network: MakeNetwork, make_batch: MakeBatch) -> None:
 
 
 def test_normalisation_is_refused(make_network: MakeNetwork) -> None:
-    with pytest.raises(UserError, match=r"architecture\.norm: bp_stdp counts spikes"):
+    with pytest.raises(UserError, match=r"architecture\.norm: bp_stdp counts spikes, which"):
         BPSTDPRule(make_network(norm="batch"), sgd)

@@ -108,8 +108,8 @@ def test_it_learns(make_network: MakeNetwork, make_batch: MakeBatch) -> None:
 @pytest.mark.parametrize(
     ("spec", "options", "says"),
     [
-        ("4C3-n", {"decay": 1.0}, r"architecture\.spec: eqprop is written for fully connected nets"),
-        ("64-9-n", {"decay": 1.0, "norm": "batch"}, r"architecture\.norm: batch statistics"),
+        ("4C3-n", {"decay": 1.0}, r"architecture\.spec: eqprop is for fully connected nets"),
+        ("64-9-n", {"decay": 1.0, "norm": "batch"}, r"architecture\.norm: eqprop has no statistics"),
         ("64-9-n", {"decay": 0.9}, "neuron: eqprop needs integrate-and-fire"),
     ],
 )

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from snnhll.networks.network import Network
 from snnhll.rules.bptt import BPTTRule
 from snnhll.rules.dfa import DFARule
 from snnhll.rules.fa import FARule
+from snnhll.rules.fdfa import FDFARule
 
 MakeNetwork = Callable[..., Network]
 MakeBatch = Callable[..., tuple[Tensor, Tensor]]
@@ -169,3 +171,41 @@ def test_feedback_weights_are_kept_and_never_trained(
     assert fixed
     assert all(torch.equal(now[name], p) and name in learner.checkpoint()["module"] for name, p in fixed.items())
     assert not torch.equal(now["network.blocks.0.synapse.weight"], make_network().blocks[0].synapse.weight)
+
+
+# Forward-gradient direct feedback alignment
+
+
+@SPECS
+@pytest.mark.parametrize("norm", ["none", "weight"])
+def test_directional_derivative_is_that_of_backward_differentiation(
+    make_network: MakeNetwork, make_batch: MakeBatch, simulate: Callable[..., Tensor], spec: str, norm: Any
+) -> None:
+    net, (images, _) = make_network(spec, norm), make_batch(3)
+    shapes = [block.layer.pooled_shape for block in net.blocks]
+    draw = torch.Generator().manual_seed(0)
+    directions = [torch.randn(3, *shape, generator=draw, dtype=torch.float64) for shape in shapes]
+    shifts = [torch.zeros_like(u, requires_grad=True) for u in directions]
+    x = ((images - 0.5) / 0.25).expand(net.steps, *images.shape)
+    for block, shift in zip(net.blocks, shifts, strict=True):
+        spikes, pool = simulate(block, x, False), block.layer.pool
+        x = (spikes if pool == 1 else torch.stack([F.max_pool2d(s, pool) for s in spikes])) + shift
+    y = net.readout(x.flatten(2)).mean(0)
+    expected = torch.zeros_like(y)
+    for c in range(net.classes):
+        slopes = torch.autograd.grad(y[:, c].sum(), shifts, retain_graph=True)
+        expected[:, c] = sum((s * u).flatten(1).sum(1) for s, u in zip(slopes, directions, strict=True))
+    found = FDFARule(net, sgd).double().derivative(images, directions)
+    assert expected.abs().max() > 1e-3
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-8, atol=1e-10)
+
+
+def test_feedback_follows_the_forward_weights(make_network: MakeNetwork, make_batch: MakeBatch) -> None:
+    """Behind the last layer there is the readout alone, so its feedback becomes the readout's weights."""
+    net = make_network("64-12-9-n")
+    rule = FDFARule(net, lambda p: torch.optim.SGD(list(p), lr=0.0), follow=0.02).double()
+    for step in range(400):
+        torch.manual_seed(step)
+        rule.step(*make_batch(32, seed=step % 4))
+    cosine = torch.cosine_similarity(rule.feedback.matrices[1].flatten(), net.readout.weight.detach().flatten(), dim=0)
+    assert cosine > 0.9

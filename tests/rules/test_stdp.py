@@ -128,8 +128,8 @@ def test_it_learns_without_labels_what_votes_can_tell(make_data: Any) -> None:
     ("network", "says"),
     [
         ({"encoding": "direct"}, "encoding: stdp pairs spikes"),
-        ({"spec": "4C3-n"}, "architecture.spec: stdp has no shared weights"),
-        ({"norm": "batch"}, "architecture.norm: stdp keeps its own weights"),
+        ({"spec": "4C3-n"}, "architecture.spec: stdp is for fully connected nets"),
+        ({"norm": "batch"}, "architecture.norm: stdp keeps the weights in bounds itself"),
         ({"neuron": lambda: LIF(Exponential())}, "neuron: under stdp the neurons of a layer must compete"),
     ],
 )

@@ -125,6 +125,10 @@ class _Replace(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return grads[0], None
 
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        return tangents[0]
+
 
 def modules(network: Network) -> Iterator[tuple[int, str, nn.Module]]:
     """Yield the modules whose results are a layer's activity: number of the layer, name, module."""

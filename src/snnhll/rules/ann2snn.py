@@ -22,9 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from snnhll.build import Range
-from snnhll.errors import UserError
-from snnhll.networks.block import Block
 from snnhll.networks.network import Network
+from snnhll.rules.requirements import integrate_and_fire
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct, descend
 
 FOLLOW = 0.05  # how fast the scales follow those of the batches
@@ -42,7 +41,7 @@ class ANN2SNNRule(Rule):
     ) -> None:
         super().__init__(network.requires_grad_(False))
         for block in network.blocks:
-            threshold(block)
+            integrate_and_fire(block, "ann2snn")
         self.ann = copy.deepcopy(network).requires_grad_(True)
         self.percentile, self.shift = percentile, shift
         self.scales: Tensor
@@ -78,7 +77,7 @@ class ANN2SNNRule(Rule):
         self.network.load_state_dict(self.ann.state_dict())
         received = torch.ones((), device=self.scales.device)
         for block, scale in zip(self.network.blocks, self.scales, strict=True):
-            v_th = threshold(block)
+            v_th = integrate_and_fire(block, "ann2snn")
             out = v_th / scale.clamp(min=1e-6)
             half = v_th / (2 * self.network.steps) if self.shift else 0.0
             if block.norm is not None:
@@ -99,13 +98,3 @@ def top(activations: Tensor, percentile: float) -> Tensor:
     flat = activations.flatten()
     rank = max(1, round(percentile / 100 * flat.numel()))
     return flat.kthvalue(rank).values
-
-
-def threshold(block: Block) -> float:
-    """Return v_th. Raises UserError for a neuron whose rate is not its input current over v_th."""
-    settings = block.neuron.compiled
-    if settings is None or settings.decay != 1 or settings.reset != "soft":
-        raise UserError(
-            "neuron: ann2snn needs integrate-and-fire with soft reset, whose rate is its input; use neuron=if."
-        )
-    return settings.v_th

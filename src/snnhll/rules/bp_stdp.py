@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from snnhll.build import PositiveInt
-from snnhll.errors import UserError
 from snnhll.networks.network import Network
 from snnhll.rules.feedback import silent
 from snnhll.rules.pieces import in_pieces
+from snnhll.rules.requirements import plain_weights
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct
 
 OUTPUT_THRESHOLD = 1.0
@@ -31,8 +31,7 @@ class BPSTDPRule(Rule):
 
     def __init__(self, network: Network, make_optimizer: MakeOptimizer, window: PositiveInt = 4) -> None:
         super().__init__(network)
-        if any(block.norm is not None for block in network.blocks):
-            raise UserError("architecture.norm: bp_stdp counts spikes, which batch statistics would rescale; use none.")
+        plain_weights(network, "bp_stdp", "counts spikes, which a normalisation would rescale")
         self.window = window
         self.optimizers = [make_optimizer(network.parameters())]
 

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from snnhll.build import Positive
-from snnhll.errors import UserError
 from snnhll.networks.network import Inference, Network
 from snnhll.rules.layerwise import put_gradient
+from snnhll.rules.requirements import fully_connected, integrate_and_fire, plain_weights
 from snnhll.rules.rule import MakeOptimizer, Metrics, Outcome, Rule, correct
 
 
@@ -35,7 +35,10 @@ class EqPropRule(Rule):
         self, network: Network, make_optimizer: MakeOptimizer, beta: Positive = 0.5, scale: Positive = 0.5
     ) -> None:
         super().__init__(network)
-        check(network)
+        fully_connected(network, "eqprop")
+        plain_weights(network, "eqprop", "has no statistics of a batch in its energy")
+        for block in network.blocks:
+            integrate_and_fire(block, "eqprop")
         self.beta = beta
         self.optimizers = [make_optimizer(network.parameters())]
         with torch.no_grad():
@@ -73,6 +76,8 @@ class Coupled:
     def __init__(self, network: Network, coded: Tensor) -> None:
         self.network, self.coded = network, coded.flatten(2)
         sizes = [weight.shape[0] for weight, _ in connections(network)]
+        own = [integrate_and_fire(block, "eqprop") for block in network.blocks]
+        self.thresholds = [*own, own[-1]]  # the output's is that of the last block
         self.membranes = [coded.new_zeros(coded.shape[1], n) for n in sizes]
         self.spikes = [torch.zeros_like(v) for v in self.membranes]
 
@@ -97,8 +102,7 @@ class Coupled:
                 current = net.classify(x)
                 if wanted is not None:
                     current = current + beta * (wanted - self.spikes[i])
-            v_th = threshold(net, i)
-            u = self.membranes[i] + current
+            u, v_th = self.membranes[i] + current, self.thresholds[i]
             x = self.spikes[i] = (u >= v_th).to(u.dtype)
             self.membranes[i] = (u - v_th * x).clamp(-v_th, v_th)  # a membrane does not run away from its bounds
 
@@ -107,22 +111,3 @@ def connections(network: Network) -> Sequence[tuple[nn.Parameter, nn.Parameter |
     """Return weights and biases from the first block to the readout."""
     readout = network.readout
     return [*((block.synapse.weight, block.synapse.bias) for block in network.blocks), (readout.weight, readout.bias)]
-
-
-def threshold(network: Network, i: int) -> float:
-    """Return v_th of block i; the output's is that of the last block."""
-    settings = network.blocks[min(i, len(network.blocks) - 1)].neuron.compiled
-    assert settings is not None
-    return settings.v_th
-
-
-def check(network: Network) -> None:
-    """Raise UserError for a network that has no such energy."""
-    for block in network.blocks:
-        settings = block.neuron.compiled
-        if block.layer.kind == "conv":
-            raise UserError("architecture.spec: eqprop is written for fully connected nets here; use e.g. 784-400-n.")
-        if block.norm is not None or block.synapse.gain is not None:
-            raise UserError("architecture.norm: batch statistics are no part of eqprop's energy; use none.")
-        if settings is None or settings.decay != 1 or settings.reset != "soft":
-            raise UserError("neuron: eqprop needs integrate-and-fire with soft reset; use neuron=if.")

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from snnhll.build import Positive
-from snnhll.errors import UserError
 from snnhll.networks.network import Network
 from snnhll.rules.feedback import Broadcast, output_error
 from snnhll.rules.layerwise import put_gradient, rates
 from snnhll.rules.pieces import Piece, in_pieces
+from snnhll.rules.requirements import no_standardised_weights
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct
 
 
@@ -27,8 +27,7 @@ class GLSNNRule(Rule):
 
     def __init__(self, network: Network, make_optimizer: MakeOptimizer, step_size: Positive = 1.0) -> None:
         super().__init__(network)
-        if any(block.synapse.gain is not None for block in network.blocks):
-            raise UserError("architecture.norm: 'weight' rescales what this rule writes; use batch or none.")
+        no_standardised_weights(network, "glsnn")
         self.step_size = step_size
         self.feedback = Broadcast(network)
         self.optimizers = [make_optimizer(network.parameters())]

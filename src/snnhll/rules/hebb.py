@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import torch
 
-from snnhll.errors import UserError
 from snnhll.networks.network import Network
 from snnhll.rules.layerwise import LayerwiseRule, put_gradient, rates
 from snnhll.rules.pieces import Piece
+from snnhll.rules.requirements import no_standardised_weights
 from snnhll.rules.rule import MakeOptimizer, Metrics
 
 
@@ -24,8 +24,7 @@ class HebbRule(LayerwiseRule):
 
     def __init__(self, network: Network, make_optimizer: MakeOptimizer, decay: bool = False) -> None:
         super().__init__(network, make_optimizer)
-        if any(block.synapse.gain is not None for block in network.blocks):
-            raise UserError("architecture.norm: 'weight' rescales what this rule writes; use batch or none.")
+        no_standardised_weights(network, "oja" if decay else "hebb")
         self.decay = decay
 
     @torch.no_grad()

@@ -30,6 +30,7 @@ from snnhll.networks.synapse import Synapse
 from snnhll.neurons.competitive import Competitive
 from snnhll.rules.layerwise import put_gradient
 from snnhll.rules.pieces import Piece, in_pieces
+from snnhll.rules.requirements import fully_connected, plain_weights
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct
 
 Kind = Literal["pair", "triplet", "asymmetric", "inhibitory", "reward"]
@@ -158,10 +159,7 @@ def check(network: Network) -> None:
     """Raise UserError for a network whose spikes this rule cannot pair."""
     if network.encoding.normalised:
         raise UserError("encoding: stdp pairs spikes, but direct encoding sends analog values; use encoding=poisson.")
-    for block in network.blocks:
-        if block.layer.kind == "conv":
-            raise UserError("architecture.spec: stdp has no shared weights, so no convolutions; use e.g. 784-400-n.")
-        if block.norm is not None or block.synapse.gain is not None:
-            raise UserError("architecture.norm: stdp keeps its own weights in bounds; use architecture.norm=none.")
-        if not isinstance(block.neuron, Competitive):
-            raise UserError("neuron: under stdp the neurons of a layer must compete; use neuron=competitive.")
+    fully_connected(network, "stdp")
+    plain_weights(network, "stdp", "keeps the weights in bounds itself")
+    if not all(isinstance(block.neuron, Competitive) for block in network.blocks):
+        raise UserError("neuron: under stdp the neurons of a layer must compete; use neuron=competitive.")
