@@ -21,6 +21,7 @@ COMMANDS = {
     "show": "print the composed configuration",
     "validate": "compose and check every option, preset and sweep",
     "data": "download a data set and verify it",
+    "audit": "measure which properties of table 4-6 a learning rule has",
     "bench": "measure training speed and memory, beside other frameworks",
 }
 HELP_WORDS = ("--help", "-h", "help")

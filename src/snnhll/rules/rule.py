@@ -37,6 +37,11 @@ class Rule(nn.Module, ABC):
         self.network = network
         self.optimizers: list[Optimizer] = []
 
+    @property
+    def trained(self) -> Network:
+        """The network whose weights `step` changes; another than `network` where that one is made of it."""
+        return self.network
+
     @abstractmethod
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
         """Learn from one batch: images [B, C, H, W] in [0, 1], labels [B].
