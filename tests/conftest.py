@@ -175,4 +175,4 @@ def make_data(problem: Problem) -> MakeData:
 @pytest.fixture(autouse=True)
 def _allocator_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run sets the allocator of its process for good; in this one, other tests measure memory."""
-    monkeypatch.setattr("snnhll.experiment.keep_memory", lambda: None)
+    monkeypatch.setattr("snnhll.experiment.tune", lambda update: None)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from snnhll import memory
-from snnhll.allocator import keep_memory
+from snnhll.allocator import tune
 from snnhll.assemble import Parts, assemble
 from snnhll.config import Config, Settings, compose, identity, settings
 from snnhll.metrics import Evaluation, evaluate, operations
@@ -51,7 +51,7 @@ def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bo
         if keep_failure:
             stack.enter_context(RunFolder.create(path).recording(result))
         chosen = settings(config)
-        keep_memory()
+        tune(chosen.trainer.update)
         if chosen.threads:
             torch.set_num_threads(chosen.threads)
         result.device = _device_name(chosen.device)

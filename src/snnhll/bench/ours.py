@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from snnhll.allocator import tune
 from snnhll.assemble import Problem, build_rule
 from snnhll.bench.contest import PRECISIONS
 from snnhll.bench.works import CLASSES, Work
@@ -23,6 +24,12 @@ def build(work: Work, setting: str, steps: int, extra: tuple[str, ...] = ()) -> 
 def trainer(work: Work, setting: str, steps: int) -> Callable[[Tensor, Tensor], object]:
     """Return a function that trains on one batch: images [B, C, H, W] in [0, 1], labels [B]."""
     return build(work, setting, steps).train().step
+
+
+def tune_allocator(setting: str) -> None:
+    """Set the allocator of this process as a run of that setting would. Call it before the first tensor is made."""
+    learner = setting.split()
+    tune("accumulate" if learner[0] == "bptt" else learner[1])
 
 
 def _network(work: Work) -> list[str]:
