@@ -1,4 +1,4 @@
-"""The picture of learned loss weights; the other pictures of a run are drawn by the runs of the command line's tests."""
+"""The picture of learned loss weights; the other pictures of a run are drawn by runs of the command line's tests."""
 
 from __future__ import annotations
 
