@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -108,18 +109,18 @@ def test_the_jobs_are_the_runs_that_train_would_make(sweep_file: Any, tmp_path: 
 
 
 def test_a_sweep_killed_twice_ends_with_the_table_of_one_never_killed(sweep_file: Any, tmp_path: Path) -> None:
-    file, chance = sweep_file(), os.urandom(4).hex()
+    file, chance = sweep_file(SWEEP.replace("seeds: 2", "seeds: 1")), os.urandom(4).hex()
     draw = random.Random(chance)
-    whole = planned(file, tmp_path / "whole", "trainer.epochs=3")
+    whole, broken = (planned(file, tmp_path / name, "trainer.epochs=6") for name in ("whole", "broken"))
     runner.work(whole.jobs, "mine", runner.Announcer())
-    broken = planned(file, tmp_path / "broken", "trainer.epochs=3")
     program = (
-        "import sys, torch, snnhll.experiment; torch.set_num_threads(1); snnhll.experiment.draw_run = lambda *_: []\n"
+        "import sys, torch, snnhll.experiment, snnhll.cli.sweep; torch.set_num_threads(1)\n"
+        "snnhll.experiment.draw_run = lambda *_: []; snnhll.cli.sweep.measured_speed = lambda _: None\n"
         "from snnhll.cli.main import main; main(sys.argv[1:])"
     )
-    command = [sys.executable, "-c", program, "sweep", str(file), *TINY, "trainer.epochs=3"]
+    command = [sys.executable, "-c", program, "sweep", str(file), *TINY, "trainer.epochs=6"]
     command.append(f"output_dir={tmp_path / 'broken'}")
-    kills = sorted(draw.sample(range(1, 4 * 3), 2))  # after that many epochs of the twelve
+    kills = sorted(draw.sample(range(1, 10), 2))  # after that many epochs of the twelve
     for epochs in kills:
         worker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while epochs_done(broken) < epochs and worker.poll() is None:
@@ -449,22 +450,24 @@ def test_a_report_knows_the_overrides_of_the_last_sweep(sweep_file: Any, tmp_pat
 
 
 def test_each_gpu_is_held_by_one_process_and_freed_by_its_death(tmp_path: Path) -> None:
-    program = (
-        "import sys, time; from pathlib import Path; from snnhll.sweeps.launch import held_slot\n"
-        "with held_slot(2, Path(sys.argv[1])) as slot:\n    print(slot, flush=True); time.sleep(60)"
-    )
-    workers = [
-        subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    slots = [int(worker.stdout.readline()) for worker in workers if worker.stdout]
+    def hold(end: Any) -> None:
+        with launch.held_slot(2, tmp_path) as slot:
+            end.send(slot)
+            time.sleep(60)
+
+    fork = multiprocessing.get_context("fork")  # a process that imports torch anew takes seconds
+    ends = [fork.Pipe() for _ in range(2)]
+    workers = [fork.Process(target=hold, args=(end,)) for _, end in ends]
+    for worker in workers:
+        worker.start()
+    slots = [end.recv() for end, _ in ends]
     assert sorted(slots) == [0, 1]
     workers[0].kill()
-    workers[0].wait()
+    workers[0].join()
     with launch.held_slot(2, tmp_path) as slot:
         assert slot == slots[0]
     workers[1].kill()
-    workers[1].wait()
+    workers[1].join()
 
 
 def test_the_sweep_file_of_the_documents_works(tmp_path: Path) -> None:

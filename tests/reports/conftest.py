@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,20 @@ rows:
 Finish = Callable[..., Path]
 
 
-@pytest.fixture
-def sweep(tmp_path: Path) -> Plan:
-    """A sweep of three losses over three seeds and one quoted row; nothing of it has run."""
-    file = tmp_path / "study.yaml"
+@pytest.fixture(scope="session")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """The sweep below, composed once for all tests."""
+    file = tmp_path_factory.mktemp("sweep") / "study.yaml"
     file.write_text(SWEEP)
-    return plan(definition.read(str(file)), [f"output_dir={tmp_path / 'out'}", "tracking=none", "trainer.epochs=3"])
+    return plan(definition.read(str(file)), ["tracking=none", "trainer.epochs=3"])
+
+
+@pytest.fixture
+def sweep(composed: Plan, tmp_path: Path) -> Plan:
+    """A sweep of three losses over three seeds and one quoted row; nothing of it has run."""
+    out = str(tmp_path / "out")
+    jobs = [replace(job, config=job.config | {"output_dir": out}) for job in composed.jobs]
+    return replace(composed, overrides=[*composed.overrides, f"output_dir={out}"], jobs=jobs)
 
 
 @pytest.fixture

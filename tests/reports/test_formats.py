@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -18,7 +19,8 @@ from snnhll.reports.figures import draw
 from snnhll.reports.formats import to_csv, to_markdown, to_rich, to_tex
 from snnhll.reports.html import page
 from snnhll.reports.tables import Table, of_plan
-from snnhll.sweeps.jobs import Plan
+from snnhll.sweeps import definition
+from snnhll.sweeps.jobs import Plan, plan
 
 Finish = Callable[..., Path]
 
@@ -127,6 +129,31 @@ def test_the_pictures_show_what_they_should(table: Table) -> None:
     assert curves["pred"] == pytest.approx([72.0, 82.0, 92.0])
     layers = {line.get_label(): list(line.get_ydata()) for line in pictures["layers"].axes[0].lines}  # type: ignore[arg-type]
     assert layers["sim"] == pytest.approx([50.0, 60.0, 81.5])
+
+
+def test_rows_on_the_same_runs_are_one_curve_named_by_what_they_share(tmp_path: Path, finish: Finish) -> None:
+    file = tmp_path / "study.yaml"
+    lines = "".join(
+        f"  - {{name: 'digits, {noise}, pred', overrides: [loss=pred], noise: [noise={noise}]}}\n"
+        for noise in ("gaussian", "blur")
+    )
+    file.write_text(f"metric: accuracy_drop\nseeds: 1\nrows:\n{lines}")
+    study = plan(definition.read(str(file)), [f"output_dir={tmp_path / 'out'}"])
+    run = finish(study.jobs[0], 0.9)
+    drops = {f"noise={noise}": {"test_accuracy": 0.5} for noise in ("gaussian", "blur")}
+    (run / "noise.json").write_text(json.dumps(drops))
+    curves = draw(of_plan(study))["curves"].axes[0]
+    assert curves.get_legend_handles_labels()[1] == ["digits, pred"]
+
+
+def test_a_long_title_is_wrapped_into_the_figure(table: Table) -> None:
+    table.title = "a title that is longer than any figure is wide, " * 3
+    picture = draw(table)["curves"]
+    title = picture.axes[0].title
+    picture.canvas.draw()
+    box = title.get_window_extent()
+    assert "\n" in title.get_text()
+    assert 0 <= box.x0 < box.x1 <= picture.bbox.width
 
 
 def test_a_table_without_runs_shows_what_was_published(sweep: Plan) -> None:

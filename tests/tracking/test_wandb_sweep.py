@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from snnhll.reports.tables import of_plan
 from snnhll.results import Result
 from snnhll.sweeps import definition
-from snnhll.sweeps.jobs import plan
+from snnhll.sweeps.jobs import Plan, plan
 from snnhll.sweeps.runner import labelled
 from snnhll.tracking.wandb import WandbTracker
 from snnhll.tracking.wandb_table import log_table
@@ -35,6 +34,17 @@ class FakeWandb(SimpleNamespace):
         )
 
 
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """A sweep of two rows and one seed; nothing of it has run."""
+    folder = tmp_path_factory.mktemp("study")
+    file = folder / "two_losses.yaml"
+    file.write_text(
+        "rows:\n  - {name: a, overrides: [loss=pred], published: 97.0}\n  - {name: b, overrides: [loss=sim]}\n"
+    )
+    return plan(definition.read(str(file)), [f"output_dir={folder}", "seed=0"])
+
+
 @pytest.fixture
 def wandb(monkeypatch: pytest.MonkeyPatch) -> FakeWandb:
     fake = FakeWandb()
@@ -42,14 +52,13 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> FakeWandb:
     return fake
 
 
-def test_runs_of_a_sweep_are_one_group_with_a_job_type_for_each_row(wandb: FakeWandb, tmp_path: Path) -> None:
-    study = plan(definition.read("table_3_5"), [f"output_dir={tmp_path}", "seed=0"])
-    for job in study.jobs[:2]:
+def test_runs_of_a_sweep_are_one_group_with_a_job_type_for_each_row(wandb: FakeWandb, study: Plan) -> None:
+    for job in study.jobs:
         told = labelled(job.config, study.sweep.name, job.row.name)["tracking"]
         tracker = WandbTracker(**{k: v for k, v in told.items() if k not in ("name", "_target_")})
         tracker.start(job.config, job.folder.path)
         tracker.finish(Result("finished", "", [], "digits", "mlp", "local", "pred", 0, 3, ""), [])
-    assert [(run["group"], run["job_type"]) for run in wandb.runs] == [("table_3_5", "pred"), ("table_3_5", "sim")]
+    assert [(run["group"], run["job_type"]) for run in wandb.runs] == [("two_losses", "a"), ("two_losses", "b")]
     assert len({run["id"] for run in wandb.runs}) == 2
 
 
@@ -60,13 +69,12 @@ def test_a_group_of_the_users_own_is_kept_and_other_trackers_are_left_alone() ->
     assert labelled(none, "table_3_5", "sim") == none
 
 
-def test_the_table_is_uploaded_under_an_id_that_stays(wandb: FakeWandb, tmp_path: Path) -> None:
-    study = plan(definition.read("table_3_5"), [f"output_dir={tmp_path}", "seed=0"])
+def test_the_table_is_uploaded_under_an_id_that_stays(wandb: FakeWandb, study: Plan) -> None:
     for _ in range(2):
         log_table(of_plan(study), study.jobs[0].config)
     first, second = wandb.runs
     assert first["id"] == second["id"]
-    assert (first["group"], first["job_type"]) == ("table_3_5", "table")
+    assert (first["group"], first["job_type"]) == ("two_losses", "table")
     columns = wandb.logged["table"]["columns"]
     assert "published" in columns
     assert [line[columns.index("row")] for line in wandb.logged["table"]["data"]] == [r.name for r in study.sweep.rows]
@@ -74,7 +82,6 @@ def test_the_table_is_uploaded_under_an_id_that_stays(wandb: FakeWandb, tmp_path
     assert wandb.logged["bars"].min() < wandb.logged["bars"].max()
 
 
-def test_no_table_is_uploaded_under_another_tracker(wandb: FakeWandb, tmp_path: Path) -> None:
-    study = plan(definition.read("table_3_5"), ["seed=0", "tracking=none"])
-    log_table(of_plan(study), study.jobs[0].config)
+def test_no_table_is_uploaded_under_another_tracker(wandb: FakeWandb, study: Plan) -> None:
+    log_table(of_plan(study), study.jobs[0].config | {"tracking": {"name": "none"}})
     assert wandb.runs == []

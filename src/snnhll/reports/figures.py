@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -136,7 +138,7 @@ def layer_accuracy(table: Table) -> Figure | None:
     def values(run: Run) -> list[float | None]:
         return [None if share is None else 100 * share for share in run.result.layer_test_accuracy]
 
-    return _by_layer(table, values, "test accuracy in %", "accuracy by layer", readout=True)
+    return _by_layer(table, values, "test accuracy of its head in %", "accuracy by layer", readout=True)
 
 
 def firing_rates(table: Table) -> Figure | None:
@@ -211,9 +213,10 @@ def cost(table: Table) -> Figure | None:
         panel.set(xlabel=label, ylabel="test accuracy in %")
         if _spans_decades(panel):
             panel.set_xscale("log")
-        else:
+        else:  # from 0, so that a small difference in cost looks small
+            panel.set_xlim(0, 1.08 * panel.dataLim.x1)
             panel.xaxis.set_major_locator(MaxNLocator(5))
-    picture.suptitle(_title(table, "accuracy against cost; filled: local, hollow: global"), fontsize=11)
+    picture.suptitle(_title(table, "accuracy against cost; filled: local, hollow: global", width=96), fontsize=11)
     handles = [
         Line2D([], [], marker=_marker(i), color=_colour(i), mfc=_colour(i) if _is_local(row) else "white", ls="")
         for i, row in enumerate(rows)
@@ -233,15 +236,18 @@ def _is_local(row: TableRow) -> bool:
 
 
 def _measured(table: Table) -> list[TableRow]:
-    """Return the rows with finished runs, those on the same runs (under other noise, say) once."""
-    seen: set[tuple[str, ...]] = set()
-    rows = []
+    """Return the rows with finished runs; rows on the same runs, as under several noises, are one, by a common name."""
+    rows: dict[tuple[str, ...], list[TableRow]] = {}
     for row in table.rows:
-        paths = tuple(run.result.run_dir for run in row.runs)
-        if paths and paths not in seen:
-            seen.add(paths)
-            rows.append(row)
-    return rows
+        if row.runs:
+            rows.setdefault(tuple(run.result.run_dir for run in row.runs), []).append(row)
+    return [replace(alike[0], name=_common([row.name for row in alike])) for alike in rows.values()]
+
+
+def _common(names: Sequence[str]) -> str:
+    """Return the parts between commas that all `names` have; the first name where there are none."""
+    shared = [part for part in names[0].split(", ") if all(part in name.split(", ") for name in names)]
+    return ", ".join(shared) or names[0]
 
 
 def _band(panel: Axes, x: Sequence[int], values: Sequence[list[float]], i: int, name: str, marker: bool) -> None:
@@ -267,9 +273,10 @@ def _marker(i: int) -> str:
     return style.MARKERS[(i + i // len(style.COLOURS)) % len(style.MARKERS)]
 
 
-def _title(table: Table, what: str = "") -> str:
-    """Return the title of a figure, with what must not be overlooked below it."""
-    return table.title + (f": {what}" if what else "") + (f"\n({table.caveat})" if table.caveat else "")
+def _title(table: Table, what: str = "", width: int = 72) -> str:
+    """Return the title of a figure, wrapped to `width` letters, with what must not be overlooked below it."""
+    title = fill(table.title + (f": {what}" if what else ""), width)
+    return title + (f"\n({table.caveat})" if table.caveat else "")
 
 
 def _legend(picture: Figure, panel: Axes) -> None:

@@ -164,7 +164,7 @@ def _loss_weights(path: Path, rows: list[dict[str, Any]]) -> list[Path]:
             color=style.COLOURS[terms.index(term) % len(style.COLOURS)],
             marker=style.MARKERS[place % len(style.MARKERS)],
             ms=4,
-            lw=1,
+            markevery=max(len(rows) // 8, 1),
             label=name,
         )
     panel.set(xlabel="epoch", ylabel="weight", yscale="log", title="Loss weights")

@@ -215,9 +215,10 @@ def _mark_best(table: Table) -> None:
         for i, value in known.items():
             table.rows[i].best = value == top
             p = None if value == top else paired_p(table.rows[i].values, leader.values)
-            tested |= {} if p is None else {i: p}
-        for i, p in zip(tested, holm([*tested.values()]), strict=True):
-            table.rows[i].p = p
+            if p is not None:
+                tested[i] = p
+        for i, corrected in zip(tested, holm([*tested.values()]), strict=True):
+            table.rows[i].p = corrected
 
 
 def _standing_notes(table: Table) -> list[str]:
