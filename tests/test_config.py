@@ -87,7 +87,8 @@ def test_every_file_opens_with_a_command_that_uses_it(path: Path) -> None:
 
     Networks are built narrow; that the specification fits the images is checked at full width too.
     """
-    group, name = path.parent.name, path.stem
+    inside = path.relative_to(conf_dir()).with_suffix("")
+    group, name = inside.parts[0], "/".join(inside.parts[1:])
     if group not in (*SECTIONS, "experiment"):  # presets for sweeps may need a plugin
         assert f"{group}={name}" in advertised(path)
         return

@@ -105,7 +105,8 @@ def _collect(pending: list[Metrics], progress: Progress) -> None:
 
 
 def _row(rule: Rule, progress: Progress, validation: Evaluation) -> dict[str, Any]:
-    """Return one line of metrics.jsonl: losses as means per step, accuracies as fractions, activity per layer."""
+    """Return one line of metrics.jsonl: losses as means per step and their weights as they stand, accuracies as
+    fractions, activity per layer."""
     losses = {name: value / progress.step for name, value in progress.sums.items() if name != "correct"}
     return {
         "epoch": progress.epoch,
@@ -113,6 +114,7 @@ def _row(rule: Rule, progress: Progress, validation: Evaluation) -> dict[str, An
         "val_accuracy": validation.accuracy,
         "layer_val_accuracy": validation.layer_accuracy,
         "losses": losses,
+        "loss_weights": rule.loss_weights(),
         "firing_rates": validation.rates,
         "silent_share": validation.silent,
         "saturated_share": validation.saturated,

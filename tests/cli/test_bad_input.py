@@ -98,7 +98,7 @@ def test_override(snnhll: Command, override: str, tmp_path: Path) -> None:
 COMMANDS = {
     "trian": "'trian' is not a command. Did you mean 'train'?",
     "ls los": "'los' is not a configuration group. Did you mean 'loss'?",
-    "validate los": "'los' is not a configuration group. Did you mean 'loss'?",
+    "validate los": "'los' is neither a configuration group nor a sweep. Did you mean 'loss'?",
     "show loss=pred_smi": "loss=pred_smi: no such option.",
     "show --foo": "'--foo' is not of the form KEY=VALUE.",
     "data": "snnhll data needs the name of a set:",

@@ -29,6 +29,7 @@ from snnhll.errors import UserError, nearest
 from snnhll.reports.metric import Metric
 from snnhll.results import make_folder, write_atomic
 from snnhll.sweeps.definition import Sweep, names, read
+from snnhll.sweeps.definition import tables as thesis_tables
 from snnhll.sweeps.jobs import plan
 from snnhll.sweeps.launch import LAUNCHING
 from snnhll.sweeps.memo import recall
@@ -110,7 +111,7 @@ def find_tables(wanted: Wanted) -> list[Table]:
     from snnhll.reports.tables import of_plan, of_runs
 
     folders = [Path(s) for s in wanted.subjects if s not in names() and Path(s).is_dir()]
-    sweeps = [s for s in wanted.subjects if Path(s) not in folders] or ([] if folders else names())
+    sweeps = [s for s in wanted.subjects if Path(s) not in folders] or ([] if folders else thesis_tables())
     if folders and wanted.overrides:
         raise UserError(f"{wanted.overrides[0]}: overrides choose the runs of a sweep; the folders are chosen already.")
     if sweeps and wanted.group_by:

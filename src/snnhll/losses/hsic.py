@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -46,6 +46,8 @@ class HSICLoss(Loss):
     1 within a class and -1/(classes-1) between two. objective, beta: see above. estimator: "approximate" (4-23),
     "biased" (4-21) or "unbiased". features, size: how rates are reduced before the kernel, and to how many values.
     """
+
+    signed: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -53,9 +53,13 @@ class Similarity:
 
 
 class Loss(nn.Module, ABC):
-    """One term of a layer's loss. `once`: it is due once a sample, on rates, not at every step (section 3.2)."""
+    """One term of a layer's loss.
+
+    `once`: it is due once a sample, on rates, not at every step (section 3.2). `signed`: its value can be negative.
+    """
 
     once: ClassVar[bool] = False
+    signed: ClassVar[bool] = False
 
     def prepare(self, batch: Batch) -> Any:
         """Return what every layer's instance needs of a batch; computed once a batch. Independent of the layer."""

@@ -32,7 +32,10 @@ class Block(nn.Module):
 
     def current(self, x: Tensor) -> Tensor:
         """Return the input current [S, B, ...] that x [S, B, ...] causes."""
-        z = self.synapse(x)
+        return self.normalised(self.synapse(x))
+
+    def normalised(self, z: Tensor) -> Tensor:
+        """Return the input current [S, B, ...] of weighted sums z [S, B, ...]."""
         return z.to(self.synapse.weight.dtype) if self.norm is None else self.norm(z)
 
     def forward(self, x: Tensor, steps: int, through_time: bool = False) -> Tensor:

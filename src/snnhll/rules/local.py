@@ -27,7 +27,8 @@ from snnhll.networks.block import Block
 from snnhll.networks.network import Network
 from snnhll.networks.rates import Signal, rate_forward
 from snnhll.networks.spec import Layer
-from snnhll.neurons.neuron import State, detach
+from snnhll.rules.course import Course
+from snnhll.rules.layerwise import learn_readout
 from snnhll.rules.rule import MakeOptimizer, Metrics, Outcome, Rule, correct, descend
 
 Update = Literal["online", "accumulate", "final", "rate"]
@@ -44,7 +45,7 @@ class Unit:
 
     def learn(self, activity: Activity, targets: dict[str, Any], metrics: Metrics) -> None:
         """Descend the layer's loss on what it did, adding the value of each term to `metrics`."""
-        total, values = self.loss(activity, targets)
+        total, values = self.loss(activity, targets, self.block.synapse.weight)
         if total is not None:
             descend(self.optimizer, total)
         for name, value in values.items():
@@ -53,11 +54,10 @@ class Unit:
 
 
 @dataclass
-class Membrane:
-    """What an online layer carries between time steps: neuron state, dropout mask, counts of spikes and of inputs."""
+class Running:
+    """What an online layer carries between time steps: its course through them, counts of spikes and of inputs."""
 
-    state: State
-    gate: Tensor | None
+    course: Course
     fired: Tensor | float = 0.0
     received: Tensor | float = 0.0
 
@@ -117,15 +117,12 @@ class LocalRule(Rule):
     def _learn_readout(self, signal: Signal, labels: Tensor) -> Metrics:
         """Train the readout on spikes step by step (accumulate) or on their rate, and predict by the mean over time."""
         received = signal.spikes if self.update == "accumulate" else signal.rate.unsqueeze(0)
-        logits = self.network.classify(received)
-        loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits))) * len(logits)
-        descend(self.readout_optimizer, loss)
-        return {"readout/pred": loss.detach(), "correct": correct(logits.mean(0), labels)}
+        return learn_readout(self.network, self.readout_optimizer, received, labels)
 
     def _online(self, coded: Tensor, labels: Tensor, targets: dict[str, Any]) -> Metrics:
         """One time step through all layers at a time; every layer updates before the next one runs."""
         metrics: Metrics = {}
-        carried: dict[str, Membrane] = {}
+        carried: dict[str, Running] = {}
         logits = torch.zeros(len(labels), self.network.classes, device=labels.device)
         steps = self.network.steps
         for t in range(steps):
@@ -136,18 +133,15 @@ class LocalRule(Rule):
             logits += self._learn_readout_online(x, labels, metrics)
         return metrics | {"correct": correct(logits, labels)}
 
-    def _step_unit(self, unit: Unit, x: Tensor, carried: dict[str, Membrane], last: bool) -> tuple[Activity, Tensor]:
-        block, steps = unit.block, self.network.steps
-        current = block.current(x.unsqueeze(0))[0]
+    def _step_unit(self, unit: Unit, x: Tensor, carried: dict[str, Running], last: bool) -> tuple[Activity, Tensor]:
+        steps = self.network.steps
         if unit.name not in carried:
-            carried[unit.name] = Membrane(block.neuron.start(current), block.gate(current.detach()))
+            carried[unit.name] = Running(Course(unit.block, self.network.precision))
         own = carried[unit.name]
-        spikes, state, _ = block.neuron.step(current, own.state)
-        own.state = detach(state)
+        spikes = own.course.step(x)
         rate = (own.fired + spikes) / steps
         own.fired, own.received = own.fired + spikes.detach(), own.received + x
-        sent = block.transmit(spikes.detach().unsqueeze(0), own.gate)[0].to(self.network.precision)
-        return Activity(spikes.unsqueeze(0), rate, own.received / steps, last), sent
+        return Activity(spikes.unsqueeze(0), rate, own.received / steps, last), own.course.send(spikes.detach())
 
     def _learn_readout_online(self, x: Tensor, labels: Tensor, metrics: Metrics) -> Tensor:
         logits = self.network.classify(x)
@@ -155,6 +149,13 @@ class LocalRule(Rule):
         descend(self.readout_optimizer, loss)
         metrics["readout/pred"] = metrics.get("readout/pred", 0.0) + loss.detach()
         return logits.detach()
+
+    def loss_weights(self) -> dict[str, float]:
+        return {
+            f"{unit.name}/{term}": float(weight)
+            for unit in self.units
+            for term, weight in unit.loss.present_weights().items()
+        }
 
     @torch.no_grad()
     def evaluate(self, images: Tensor) -> Outcome:

@@ -37,6 +37,11 @@ class Rule(nn.Module, ABC):
         self.network = network
         self.optimizers: list[Optimizer] = []
 
+    @property
+    def trained(self) -> Network:
+        """The network whose weights `step` changes; another than `network` where that one is made of it."""
+        return self.network
+
     @abstractmethod
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
         """Learn from one batch: images [B, C, H, W] in [0, 1], labels [B].
@@ -50,6 +55,10 @@ class Rule(nn.Module, ABC):
         """Classify images [B, C, H, W] in [0, 1] without learning."""
         inference = self.network.infer(images)
         return Outcome(inference, [None] * len(inference.rates))
+
+    def loss_weights(self) -> dict[str, float]:
+        """Return the present weight of each term of each layer's loss, named `layer3/pred`; {} without local losses."""
+        return {}
 
     def similarities(self, images: Tensor, labels: Tensor) -> list[Similarity]:
         """Return how alike the layers find the images of a batch; none unless the losses compare samples."""

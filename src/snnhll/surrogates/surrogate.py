@@ -31,6 +31,7 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, surrogate: Surrogate) -> Tensor:
         ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
         ctx.surrogate = surrogate
         return (x >= 0).to(x.dtype)
 
@@ -38,6 +39,11 @@ class _Spike(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
         return grads[0] * ctx.surrogate.derivative(x), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return tangents[0] * ctx.surrogate.derivative(x)
 
 
 def spike(x: Tensor, surrogate: Surrogate) -> Tensor:

@@ -1,0 +1,28 @@
+"""Rate (Poisson) encoding (section 2.1.2): a pixel fires at every step with a probability proportional to its value."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from snnhll.build import Fraction
+from snnhll.encodings.encoding import Encoding
+
+
+class Poisson(Encoding):
+    """Independent spikes with probability `rate` times the pixel, in [0, 1]; the same draw for every evaluation."""
+
+    normalised: ClassVar[bool] = False
+
+    def __init__(self, rate: Fraction = 1.0) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, images: Tensor, steps: int) -> Tensor:
+        chance = (self.rate * images).expand(steps, *images.shape)
+        draw = None if self.training else torch.Generator(images.device).manual_seed(0)
+        return (torch.rand(chance.shape, generator=draw, device=images.device, dtype=images.dtype) < chance).to(
+            images.dtype
+        )

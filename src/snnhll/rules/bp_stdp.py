@@ -1,0 +1,74 @@
+"""BP-STDP (Tavanaei & Maida 2019): errors in spikes, sent back where neurons fired, times recent presynaptic spikes.
+
+With n[t] the number of a neuron's spikes in the last ε steps up to t, and output neurons o that integrate and fire,
+
+    ξ_o[t] = 1 for the label's neuron if n_o[t] = 0,  -1 for another if n_o[t] > 0,  else 0
+    ξ_h[t] = Σ_o w_oh ξ_o[t] where n_h[t] > 0, else 0
+    ΔW_ji = η Σ_t ξ_j[t] n_i[t]                                                          mean over the batch
+
+The gate n_h > 0 stands where backpropagation has the derivative of the activation. The paper's neurons are
+integrate-and-fire (neuron=if) under a rate code (encoding=poisson).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from snnhll.build import PositiveInt
+from snnhll.networks.network import Network
+from snnhll.rules.feedback import silent
+from snnhll.rules.pieces import in_pieces
+from snnhll.rules.requirements import plain_weights
+from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct
+
+OUTPUT_THRESHOLD = 1.0
+
+
+class BPSTDPRule(Rule):
+    """window: ε, in steps, at least 1: the step itself."""
+
+    def __init__(self, network: Network, make_optimizer: MakeOptimizer, window: PositiveInt = 4) -> None:
+        super().__init__(network)
+        plain_weights(network, "bp_stdp", "counts spikes, which a normalisation would rescale")
+        self.window = window
+        self.optimizers = [make_optimizer(network.parameters())]
+
+    def step(self, images: Tensor, labels: Tensor) -> Metrics:
+        net = self.network
+        with torch.no_grad():
+            pieces = in_pieces(net, images, through_time=False)
+            scores = net.classify(pieces[-1].sent)
+            error = self.output_error(integrate_and_fire(scores), labels)
+        a = recent(pieces[0].source.expand(net.steps, *pieces[0].source.shape[1:]), self.window)
+        for piece in pieces:  # values are the counts n; gradients pass where they are above 0
+            count = recent(piece.sent, self.window)
+            way = piece.block.transmit(piece.block.current(a), None)
+            a = count + (count > 0) * silent(way)
+        self.optimizers[0].zero_grad(set_to_none=True)
+        (-(error * net.classify(a)).sum() / len(labels)).backward()
+        self.optimizers[0].step()
+        return {"readout/error": error.abs().mean(), "correct": correct(scores.mean(0), labels)}
+
+    def output_error(self, spikes: Tensor, labels: Tensor) -> Tensor:
+        """Return ξ of the output neurons, [T, B, classes], for their spikes."""
+        fired = recent(spikes, self.window) > 0
+        wanted = F.one_hot(labels, self.network.classes).bool()
+        return (wanted & ~fired).to(spikes.dtype) - (~wanted & fired).to(spikes.dtype)
+
+
+def recent(spikes: Tensor, window: int) -> Tensor:
+    """Return how much [T, B, ...] came in the last `window` steps, this one included."""
+    total = spikes.cumsum(0)
+    return torch.cat([total[:window], total[window:] - total[:-window]])
+
+
+def integrate_and_fire(current: Tensor) -> Tensor:
+    """Return the spikes of integrate-and-fire neurons with soft reset for a current [T, B, n]."""
+    u, spikes = torch.zeros_like(current[0]), []
+    for now in current:
+        u = u + now
+        spikes.append((u >= OUTPUT_THRESHOLD).to(u.dtype))
+        u = u - OUTPUT_THRESHOLD * spikes[-1]
+    return torch.stack(spikes)

@@ -1,0 +1,53 @@
+"""Direct feedback alignment (Nøkland 2016): every layer hears the output error itself (2-32..2-34).
+
+    δ^l = (B^l e) ⊙ f'(a^l),    ΔW^l = -η δ^l h^{l-1}ᵀ,    e = softmax(y) - one-hot label
+
+B^l is a fixed random matrix from the classes to layer l. sparsity sets that share of its entries to zero (sparse DFA,
+Crafton et al. 2019). The readout descends cross-entropy on its detached input, which is (2-32).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from snnhll.build import Range
+from snnhll.networks.network import Network
+from snnhll.rules.feedback import Broadcast, output_error
+from snnhll.rules.pieces import Piece, in_pieces
+from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct
+
+
+class DFARule(Rule):
+    """Direct feedback of the output error. through_time: whether a layer's gradient crosses its own time steps."""
+
+    def __init__(
+        self,
+        network: Network,
+        make_optimizer: MakeOptimizer,
+        sparsity: Annotated[float, Range(0, 1, open_high=True)] = 0.0,
+        through_time: bool = True,
+    ) -> None:
+        super().__init__(network)
+        self.through_time = through_time
+        self.feedback = Broadcast(network, sparsity)
+        self.optimizers = [make_optimizer(network.parameters())]
+
+    def step(self, images: Tensor, labels: Tensor) -> Metrics:
+        pieces = in_pieces(self.network, images, self.through_time)
+        logits = self.network.classify(pieces[-1].sent.detach().mean(0))
+        loss = F.cross_entropy(logits, labels)
+        self.optimizers[0].zero_grad(set_to_none=True)
+        loss.backward()
+        self.teach(pieces, output_error(logits, labels))
+        self.optimizers[0].step()
+        return {"readout/pred": loss.detach(), "correct": correct(logits, labels)}
+
+    def teach(self, pieces: list[Piece], error: Tensor) -> None:
+        """Put B^l e into every layer, as if it were dL/ds at each of the steps whose mean is the rate."""
+        for i, piece in enumerate(pieces):
+            heard = self.feedback.to_layer(i, error) / len(piece.sent)
+            torch.autograd.backward(piece.sent, heard.to(piece.sent.dtype).expand_as(piece.sent))

@@ -1,0 +1,35 @@
+"""What some rules ask of a network, told to the user in one line where it is not so."""
+
+from __future__ import annotations
+
+from snnhll.errors import UserError
+from snnhll.networks.block import Block
+from snnhll.networks.network import Network
+
+
+def integrate_and_fire(block: Block, rule: str) -> float:
+    """Return v_th. Raises UserError for a neuron whose rate is not its input current over v_th, within [0, 1]."""
+    settings = block.neuron.compiled
+    if settings is None or settings.decay != 1 or settings.reset != "soft":
+        raise UserError(
+            f"neuron: {rule} needs integrate-and-fire with soft reset, whose rate is its input; use neuron=if."
+        )
+    return settings.v_th
+
+
+def fully_connected(network: Network, rule: str) -> None:
+    """Raise UserError for a network with convolutions."""
+    if any(block.layer.kind == "conv" for block in network.blocks):
+        raise UserError(f"architecture.spec: {rule} is for fully connected nets here; use one such as 784-400-n.")
+
+
+def plain_weights(network: Network, rule: str, why: str) -> None:
+    """Raise UserError for a network with a normalisation; why: what it would do to the rule."""
+    if any(block.norm is not None or block.synapse.gain is not None for block in network.blocks):
+        raise UserError(f"architecture.norm: {rule} {why}; use architecture.norm=none.")
+
+
+def no_standardised_weights(network: Network, rule: str) -> None:
+    """Raise UserError where the weights that a rule writes are not those that act."""
+    if any(block.synapse.gain is not None for block in network.blocks):
+        raise UserError(f"architecture.norm: 'weight' rescales what {rule} writes; use batch or none.")

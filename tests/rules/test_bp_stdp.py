@@ -1,0 +1,78 @@
+"""BP-STDP against loops over neurons and steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from snnhll.errors import UserError
+from snnhll.networks.network import Network
+from snnhll.rules.bp_stdp import BPSTDPRule, integrate_and_fire, recent
+from snnhll.rules.pieces import in_pieces
+
+MakeNetwork = Callable[..., Network]
+MakeBatch = Callable[..., tuple[Tensor, Tensor]]
+
+
+def sgd(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(list(parameters), lr=0.1)
+
+
+def count(spikes: Tensor, t: int, window: int) -> Tensor:
+    return spikes[max(0, t - window + 1) : t + 1].sum(0)
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_updates_by_hand(make_network: MakeNetwork, make_batch: MakeBatch, window: int) -> None:
+    net, (images, labels) = make_network("64-12-9-n", decay=1.0), make_batch()
+    with torch.no_grad():
+        pieces = in_pieces(net, images, False)
+        one, two = (p.spikes for p in pieces)
+        out = integrate_and_fire(net.readout(two))
+        image = pieces[0].source[0].flatten(1).expand(net.steps, -1, -1)
+        w2, w3 = net.blocks[1].synapse.weight.clone(), net.readout.weight.clone()
+    changes = [torch.zeros_like(w) for w in (net.blocks[0].synapse.weight, w2, w3)]
+    for t in range(net.steps):
+        for b, label in enumerate(labels.tolist()):
+            fired = count(out, t, window)[b] > 0
+            error = torch.zeros(net.classes, dtype=images.dtype)
+            for o in range(net.classes):
+                if o == label and not fired[o]:
+                    error[o] = 1
+                elif o != label and fired[o]:
+                    error[o] = -1
+            n0, n1, n2 = (count(s, t, window)[b] for s in (image, one, two))
+            error2 = torch.where(n2 > 0, error @ w3, 0.0)
+            error1 = torch.where(n1 > 0, error2 @ w2, 0.0)
+            for change, xi, n in zip(changes, (error1, error2, error), (n0, n1, n2), strict=True):
+                change += torch.outer(xi, n) / len(labels)
+    BPSTDPRule(net, sgd, window).step(images, labels)
+    found = [net.blocks[0].synapse.weight.grad, net.blocks[1].synapse.weight.grad, net.readout.weight.grad]
+    for gradient, change in zip(found, changes, strict=True):
+        assert gradient is not None
+        assert change.abs().max() > 1e-3
+        torch.testing.assert_close(gradient, -change.detach(), rtol=1e-9, atol=1e-12)
+
+
+def test_recent_counts_a_window() -> None:
+    spikes = torch.tensor([1.0, 0, 1, 1, 0, 0, 0])
+    assert recent(spikes, 3).tolist() == [1, 1, 2, 2, 2, 1, 0]
+    assert recent(spikes, 1).tolist() == spikes.tolist()
+    assert recent(spikes, 20).tolist() == spikes.cumsum(0).tolist()
+
+
+def test_it_descends(make_network: MakeNetwork, make_batch: MakeBatch) -> None:
+    net, batch = make_network("64-30-n", decay=1.0), make_batch()
+    rule = BPSTDPRule(net, lambda p: torch.optim.Adam(list(p), lr=3e-3))
+    history = [rule.step(*batch) for _ in range(80)]
+    assert history[-1]["readout/error"] < 0.5 * history[0]["readout/error"]
+    assert history[-1]["correct"] == len(batch[1])
+
+
+def test_normalisation_is_refused(make_network: MakeNetwork) -> None:
+    with pytest.raises(UserError, match=r"architecture\.norm: bp_stdp counts spikes, which"):
+        BPSTDPRule(make_network(norm="batch"), sgd)
