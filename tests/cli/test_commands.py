@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cli_runs import PROGRAM, Command, Finished
+from cli_runs import PROGRAM, TINY, Command, Finished, only_run, read_result
 
 from snnhll.cli.main import COMMANDS
 from snnhll.config import conf_dir, groups, options
@@ -167,6 +167,14 @@ def test_eval_goes_through_noise_levels(snnhll: Command, finished: Finished) -> 
     assert clean["firing_rates"] == finished.result["firing_rates"]
     assert clean["test_accuracy"] == finished.result["test_accuracy"]
     assert noisy["firing_rates"] != clean["firing_rates"]
+
+
+def test_eval_under_attack_is_what_a_run_tested_under_attack_reports(snnhll: Command, finished: Finished) -> None:
+    """Noise on test images only changes nothing of the training, so both have the same weights."""
+    assert snnhll("train", *TINY, "noise=pgd", "output_dir=runs").code == 0
+    (row,) = json.loads(snnhll("eval", str(finished.folder), "noise=pgd", "--json").out)
+    result = read_result(only_run(Path("runs")))
+    assert row["test_accuracy"] == result["test_accuracy"] < finished.result["test_accuracy"]
 
 
 def test_eval_prints_one_line_a_choice(snnhll: Command, finished: Finished) -> None:

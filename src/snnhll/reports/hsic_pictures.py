@@ -66,6 +66,7 @@ def information_plane(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
         for name, line in (("slope_different_class", "-"), ("slope_same_class", ":")):
             slopes.plot(epochs, [values[i] for values in by_name[name]], line, color=colour, marker=marker, ms=3)
     plane.set(xlabel="HSIC(X,Z)", ylabel="HSIC(Z,Y)", title="Information plane; hollow: first epoch, large: last")
+    plane.locator_params(nbins=5)
     slopes.axhline(0, color="black", lw=0.8)
     slopes.plot([], [], "-", color="black", label="pairs of two classes")
     slopes.plot([], [], ":", color="black", label="pairs of one class")
