@@ -29,7 +29,7 @@ def quiet(make_network: MakeNetwork, spec: str, steps: int) -> Network:
         for block in net.blocks:
             block.synapse.weight.copy_(0.3 * torch.randn(block.synapse.weight.shape, generator=draw) / 8)
             block.synapse.bias.fill_(0.5)
-        net.readout.weight.copy_(0.5 * torch.randn(net.readout.weight.shape, generator=draw) / 3)
+        net.readout.weight.copy_(0.25 * torch.randn(net.readout.weight.shape, generator=draw) / 3)
         net.readout.bias.fill_(0.5)
     return net
 

@@ -43,7 +43,7 @@ class EqPropRule(Rule):
         self.optimizers = [make_optimizer(network.parameters())]
         with torch.no_grad():
             for block in network.blocks:
-                block.synapse.weight *= scale
+                block.synapse.weight.mul_(scale)
 
     @torch.no_grad()
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
@@ -109,5 +109,5 @@ class Coupled:
 
 def connections(network: Network) -> Sequence[tuple[nn.Parameter, nn.Parameter | None]]:
     """Return weights and biases from the first block to the readout."""
-    readout = network.readout
-    return [*((block.synapse.weight, block.synapse.bias) for block in network.blocks), (readout.weight, readout.bias)]
+    layers = [*(block.synapse for block in network.blocks), network.readout]
+    return [(layer.weight, layer.bias) for layer in layers]
