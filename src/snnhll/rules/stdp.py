@@ -56,7 +56,7 @@ class STDPRule(Rule):
         tau_slow: Positive = 20.0,
         offset: NonNegative = 1.0,
         w_max: Positive = 1.0,
-        total: Annotated[float, Range(0, 1, open_low=True)] = 0.1,
+        total: Annotated[float, Range(0, 1, open_low=True)] = 0.02,
         homeostasis: NonNegative = 0.1,
         memory: Forgetting = 0.99,
     ) -> None:
