@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from snnhll.assemble import Problem, build_rule, option
+from snnhll.assemble import Problem, build_rule, make_optimizer, option
 from snnhll.config import SECTIONS, Config, compose, conf_dir, groups, identity, run_name, settings
 from snnhll.errors import UserError
 from snnhll.networks.spec import parse
@@ -193,6 +194,32 @@ def test_presets_run_table_3_1_and_their_literal_twins_the_thesis_at_its_word(
     assert {path: value(literal, path) for path in expected} == expected
     same = ["data.name", "architecture.spec", "architecture.width", "architecture.dropout", "trainer.epochs"]
     assert [value(literal, path) for path in same] == [value(config, path) for path in same]
+
+
+KERNELS = ["gaussian", "cosine", "laplacian", "sigmoid", "linear", "gaussian_literal", "laplacian_literal"]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("preset", ["hbh_mnist_mlp", "hbh_mnist_cnn", "hbh_fashion_mnist"])
+def test_every_kernel_goes_with_every_hbh_preset_and_its_twin(preset: str, kernel: str) -> None:
+    for twin in (preset, f"{preset}_literal"):
+        built = option(composed(f"experiment={twin}", f"kernel={kernel}"), "kernel")
+        assert built.name == kernel.removesuffix("_literal")
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_every_optimiser_goes_with_the_literal_hbh_twin(name: str) -> None:
+    config = composed("experiment=hbh_mnist_mlp_literal", f"optimizer={name}")
+    weight = torch.nn.Parameter(torch.zeros(2))
+    assert make_optimizer(config, [], [weight]).param_groups[0]["lr"] == 5e-4
+
+
+@pytest.mark.parametrize("preset", ["hbh_mnist_mlp", "hbh_mnist_cnn", "hbh_fashion_mnist"])
+def test_literal_hbh_twins_have_the_printed_kernel(preset: str) -> None:
+    """Table 4-1: σ = 5 for all of X, Y and Z."""
+    config = composed(f"experiment={preset}_literal")
+    printed = {"kernel.sigma": 5.0, "kernel.bandwidth": "fixed", "loss.terms.hsic.label_kernel": "same"}
+    assert {path: value(config, path) for path in printed} == printed
 
 
 def test_crop_and_flip_are_for_colour_sets_only() -> None:

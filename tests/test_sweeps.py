@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from snnhll.cli.main import main
-from snnhll.config import identity
+from snnhll.config import conf_dir, identity
 from snnhll.errors import UserError
 from snnhll.reports.formats import as_json
 from snnhll.reports.tables import of_plan
@@ -76,8 +76,9 @@ def shipped(name: str, *overrides: str) -> jobs.Plan:
 
 
 def outcome(plan: jobs.Plan) -> dict[str, Any]:
-    """Return the table of a plan without what a clock or an allocator measured."""
+    """Return the table of a plan without what a clock or an allocator measured, and the state of the checkout."""
     table = as_json(of_plan(plan))
+    del table["commit"]
     for row in table["rows"]:
         del row["wall_seconds"], row["peak_memory_bytes"]
     return table
@@ -246,6 +247,8 @@ MISTAKES = {
     "seeds: 0\nrows:\n  - {name: a}": ["seeds", "0"],
     "metric: speed\nrows:\n  - {name: a}": ["metric", "speed"],
     "metric: accuracy_drop\nrows:\n  - {name: a, overrides: [loss=sim]}": ["row 1 (a)", "noise"],
+    "rows:\n  - {name: a, overrides: [], noise: [noise=gausian]}": ["row 1 (a)", "noise=gausian", "'gaussian'"],
+    "rows:\n  - {name: a, overrides: [loss.weighting=gradnrom]}": ["row 1 (a)", "loss.weighting", "'gradnorm'"],
     "rows: [{name: a": ["YAML"],
     "just text": ["just text"],
 }
@@ -287,6 +290,24 @@ def test_a_mistake_on_the_command_line_is_one_line(
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert all(part in message for part in parts), message
+
+
+def test_a_launcher_that_is_not_installed_is_one_line_that_says_what_to_install(
+    sweep_file: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = tmp_path / "conf"
+    shutil.copytree(conf_dir(), copied)
+    (copied / "launcher" / "nebula.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /hydra/launcher: nebula\n"
+    )
+    monkeypatch.setattr("snnhll.config.conf_dir", lambda: copied)
+    file, out = sweep_file(), f"output_dir={tmp_path / 'out'}"
+    for command in (["sweep", str(file)], ["sweep", str(file), "--dry-run"], ["-m", "seed=0,1"], ["train"]):
+        with pytest.raises(SystemExit) as end:
+            main([*command, *TINY, out, "launcher=nebula"])
+        assert end.value.code == 2
+        assert capsys.readouterr().err == "snnhll: launcher=nebula: not installed; pip install 'snnhll[nebula]'.\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_lists_states_and_runs_nothing(
@@ -395,7 +416,7 @@ def test_tables_share_the_runs_they_have_in_common() -> None:
 
 def test_shipped_sweeps_quote_the_published_figures() -> None:
     published = yaml.safe_load((Path(definition.__file__).parents[1] / "published.yaml").read_text())
-    assert set(published) == {name for name in definition.names() if name.startswith("table_")}
+    assert set(published) == set(definition.tables())
     for name, table in published.items():
         plan = shipped(name, "scale=paper")
         sweep = plan.sweep
@@ -497,3 +518,54 @@ def test_a_launcher_gives_the_table_of_the_basic_one(
     assert runner.work(here.jobs, "mine", runner.Announcer()).keys() == {"too deep seed 0", "too deep seed 1"}
     launch.launch(there.jobs, "mine", [f"launcher={launcher}"])
     assert outcome(there) == outcome(here)
+
+
+@pytest.mark.slow
+def test_two_sweeps_at_once_train_every_run_once(sweep_file: Any, tmp_path: Path) -> None:
+    file = sweep_file()
+    whole, shared = (planned(file, tmp_path / name) for name in ("whole", "shared"))
+    program = "import sys; from snnhll.cli.main import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", program, "sweep", str(file), *TINY, f"output_dir={tmp_path / 'shared'}"]
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = "".join(worker.communicate()[0] for worker in workers)
+    assert [worker.returncode for worker in workers] == [0, 0]
+    trained = [line for line in printed.splitlines() if line.startswith("result ")]
+    assert len(trained) == len(set(trained)) == len(shared.jobs)
+    assert runner.work(whole.jobs, "mine", runner.Announcer()) == {}
+    assert outcome(shared) == outcome(whole)
+
+
+@pytest.mark.slow
+def test_the_death_of_a_worker_leaves_its_run_to_the_same_command(sweep_file: Any, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    file, longer = sweep_file(), "trainer.epochs=12"
+    whole, broken = (planned(file, tmp_path / name, longer) for name in ("whole", "broken"))
+    program = "import sys; from snnhll.cli.main import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", program, "sweep", str(file), *TINY, longer, f"output_dir={tmp_path / 'broken'}"]
+    sweep = subprocess.Popen(
+        [*command, "launcher=joblib"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while epochs_done(broken) < 3 and sweep.poll() is None:
+        time.sleep(0.01)
+    for worker in workers_of(sweep.pid):
+        os.kill(worker, signal.SIGKILL)
+    _, said = sweep.communicate()
+    assert sweep.returncode == 1
+    assert "the launcher broke off" in said
+    assert "the same command continues the sweep" in said
+    assert "Traceback" not in said
+    assert {job.state() for job in broken.jobs} != {"finished"}
+    assert runner.work(broken.jobs, "mine", runner.Announcer()) == {}
+    assert runner.work(whole.jobs, "mine", runner.Announcer()) == {}
+    assert outcome(broken) == outcome(whole)
+
+
+def workers_of(pid: int) -> list[int]:
+    """The processes that joblib has started under `pid`, by what Linux tells of them."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and b"popen_loky" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found

@@ -182,6 +182,39 @@ def test_a_run_stopped_again_and_again_ends_as_if_never_stopped(
     assert resumed_progress.best_val == progress.best_val
 
 
+HSIC = (*NETWORK, "loss=hsic", "rule=three_factor")
+
+
+def test_similarities_are_followed_on_the_same_images_and_survive_an_interruption(
+    run: Callable[..., Any], make_data: MakeData, tmp_path: Path
+) -> None:
+    def kept(folder: str) -> dict[int, Tensor]:
+        return RunState(RunFolder(tmp_path / folder), "hash", torch.device("cpu"), 0, {}).similarities()
+
+    rule, rows, _ = run(*HSIC, folder="whole")
+    for stop in ((1, 3), (2, None)):
+        with pytest.raises(StoppedError):
+            run(*HSIC, tracker=Stop(*stop), every=-1.0)
+    _, resumed_rows, _ = run(*HSIC, every=-1.0)
+    assert without_times(resumed_rows) == without_times(rows)
+    whole, resumed = kept("whole"), kept("run")
+    assert list(whole) == list(resumed) == [0, 1, 3]  # first, middle and last of four epochs
+    assert all(torch.equal(whole[epoch], resumed[epoch]) for epoch in whole)
+    images, labels = make_data(seed=0, validation=0.2).probe()
+    now = rule.similarities(images, labels)
+    assert labels.tolist() == sorted(labels.tolist())
+    assert torch.equal(whole[3], torch.stack([now[0].labels, now[0].features, now[1].features]))
+    last = rows[-1]["similarities"]
+    assert last == {name: [layer.numbers[name] for layer in now] for name in now[0].numbers}
+    assert len(last["hsic_zy"]) == 2
+
+
+def test_losses_that_compare_no_samples_leave_no_similarities(run: Callable[..., Any], tmp_path: Path) -> None:
+    _, rows, _ = run(epochs=1)
+    assert "similarities" not in rows[0]
+    assert not (tmp_path / "run" / "similarities.pt").exists()
+
+
 def test_stopped_between_metrics_and_checkpoint_the_epoch_is_done_again(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

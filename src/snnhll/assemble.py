@@ -13,12 +13,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from snnhll import checkpoint
-from snnhll.build import build, convert
+from snnhll.build import build
 from snnhll.config import Config, Settings, identity, settings
 from snnhll.data import Data, open_data
 from snnhll.data.noise.noise import Noise
 from snnhll.errors import UserError
 from snnhll.losses.hybrid import HybridLoss
+from snnhll.losses.options import loss_options
 from snnhll.networks.network import Network
 from snnhll.networks.spec import Layer, Shape, parse
 from snnhll.neurons.neuron import Neuron
@@ -116,18 +117,19 @@ def build_network(config: Config, chosen: Settings, problem: Problem) -> Network
 
 
 def make_loss(config: Config, problem: Problem, trust: list[str], layer: Layer) -> HybridLoss:
-    """Build the loss of one layer; terms of weight 0 are left out."""
-    node = config["loss"]
-    weights = {k: w for k, w in convert(node["weights"], dict[str, float], "loss.weights").items() if w != 0}
-    known = convert(node["terms"], dict[str, Any], "loss.terms")
-    if not weights:
-        raise UserError("loss.weights: every weight is 0, so no layer would learn; give at least one term a weight.")
-    missing = next((name for name in weights if name not in known), None)
-    if missing:
-        raise UserError(f"loss.weights.{missing}: no such term; known: {', '.join(known)}.")
+    """Build the loss of one layer: the terms that have a weight, and what weighs them."""
+    chosen = loss_options(config["loss"])
     context = {"layer": layer, "classes": problem.classes, "kernel": option(config, "kernel", trust)}
-    terms = {name: build(known[name], f"loss.terms.{name}", trust, **context) for name in weights}
-    return HybridLoss(terms, weights)
+    terms = {name: build(node, f"loss.terms.{name}", trust, **context) for name, node in chosen.terms.items()}
+    if chosen.weighting is None:
+        return HybridLoss(terms, chosen.weights)
+    if signed := next((name for name, term in terms.items() if term.signed), None):
+        raise UserError(
+            f"loss.weighting: {chosen.name!r} compares magnitudes, and {signed!r} can be negative; "
+            f"use loss.weighting=fixed."
+        )
+    where = f"loss.weightings.{chosen.name}"
+    return HybridLoss(terms, chosen.weights, build(chosen.weighting, where, trust, weights=chosen.weights))
 
 
 def make_optimizer(config: Config, trust: list[str], parameters: Iterable[nn.Parameter]) -> Optimizer:

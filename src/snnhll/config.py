@@ -197,7 +197,7 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> UserError:
     known = sorted({*_paths(tree), *groups()})
     head, _, leaf = key.rpartition(".")
     beside = [_leaf(path) for path in known if path.rpartition(".")[0] == head]
-    elsewhere = next((path for path in known if _leaf(path) == leaf), None)
+    elsewhere = min((path for path in known if _leaf(path) == leaf), key=lambda path: path.count("."), default=None)
     roots = {path.partition(".")[0] for path in known}
     first = key.partition(".")[0]
     hint = nearest(leaf, beside) or ("" if first in roots else nearest(first, roots))

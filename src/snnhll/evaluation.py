@@ -4,21 +4,75 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 
 from snnhll.assemble import load_rule, option
-from snnhll.config import Config, compose, settings
+from snnhll.config import Config, Settings, compose, settings
 from snnhll.data import Data, open_data
+from snnhll.data.noise.noise import Noise
+from snnhll.data.pipeline import Batch
 from snnhll.errors import UserError, nearest
 from snnhll.metrics import evaluate
+from snnhll.reports.noise_pictures import Example
+from snnhll.rules.rule import Rule
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trained network on the test images of `data`, under one list of overrides."""
+
+    overrides: list[str]
+    rule: Rule
+    data: Data
+    noise: Noise | None
+    settings: Settings
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the test images, disturbed, with their labels."""
+        chosen = self.settings
+        size = chosen.trainer.eval_batch_size
+        return self.data.eval_batches("test", size, self.noise, chosen.seed, self.rule.network)
 
 
 def evaluations(run: Path, choices: list[list[str]]) -> list[dict[str, Any]]:
     """Return what `run` reaches on its test images under each list of overrides."""
     rows: list[dict[str, Any]] = []
+    for trial in trials(run, choices):
+        found = evaluate(trial.rule, trial.batches(), len(trial.data.classes))
+        rows.append(
+            {
+                "run_dir": str(run),
+                "overrides": trial.overrides,
+                "test_accuracy": found.accuracy,
+                "layer_test_accuracy": found.layer_accuracy,
+                "firing_rates": found.rates,
+            }
+        )
+    return rows
+
+
+@torch.no_grad()
+def examples(run: Path, choices: list[list[str]], count: int = 3) -> list[Example]:
+    """Return the first test image of each of `count` classes under each list of overrides, and what `run` says."""
+    found = []
+    for trial in trials(run, choices):
+        images, labels = next(trial.batches())
+        places = [int((labels == c).nonzero()[0]) for c in labels.unique()[:count]]
+        said = trial.rule.evaluate(images[places]).inference.logits.argmax(1)
+        names = trial.data.classes
+        true, predicted = ([names[i] for i in chosen.tolist()] for chosen in (labels[places], said))
+        found.append(Example(trial.overrides, images[places].cpu(), true, predicted))
+    return found
+
+
+def trials(run: Path, choices: list[list[str]]) -> Iterator[Trial]:
+    """Yield the network of `run` with its test images under each list of overrides."""
     opened: dict[str, Data] = {}  # the set of the last choice: most choices differ in noise alone
     for overrides in choices:
         device = next((o.partition("=")[2] for o in overrides if o.startswith("device=")), "auto")
@@ -30,21 +84,8 @@ def evaluations(run: Path, choices: list[list[str]]) -> list[dict[str, Any]]:
         if key not in opened:
             size = chosen.trainer.batch_size
             opened = {key: open_data(config["data"], batch_size=size, seed=chosen.seed, device=place)}
-        data = opened[key]
         noise = option(config, "noise", chosen.trust)
-        disturbed = noise if noise.acts_in("test") else None
-        batches = data.eval_batches("test", chosen.trainer.eval_batch_size, disturbed, chosen.seed)
-        found = evaluate(rule, batches, len(data.classes))
-        rows.append(
-            {
-                "run_dir": str(run),
-                "overrides": overrides,
-                "test_accuracy": found.accuracy,
-                "layer_test_accuracy": found.layer_accuracy,
-                "firing_rates": found.rates,
-            }
-        )
-    return rows
+        yield Trial(overrides, rule, opened[key], noise if noise.acts_in("test") else None, chosen)
 
 
 def with_overrides(trained: Config, overrides: list[str]) -> Config:

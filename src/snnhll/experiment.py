@@ -70,7 +70,7 @@ def _start(folder: RunFolder, config: Config, result: Result, force: bool) -> No
     from omegaconf import OmegaConf
 
     if force:
-        for stale in ("checkpoint.pt", "best.pt", "metrics.jsonl"):
+        for stale in ("checkpoint.pt", "best.pt", "metrics.jsonl", "similarities.pt"):
             (folder.path / stale).unlink(missing_ok=True)
     (folder.path / "error.txt").unlink(missing_ok=True)
     write_atomic(folder.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
@@ -91,7 +91,7 @@ def _run(parts: Parts, config: Config, chosen: Settings, folder: RunFolder, resu
         result.peak_memory_bytes = memory.peak(data.device)
         _describe(result, parts, test, progress, folder)
         images, _ = next(iter(data.eval_batches("test", 16)))
-        pictures = draw_run(folder, test, rule.network, images, data.classes)
+        pictures = draw_run(folder, test, rule.network, images, data.classes, state.similarities())
         if state.load_best(rule):
             result.test_accuracy_best_val = _on_test(parts, chosen).accuracy
         result.pictures = [picture.name for picture in pictures]
@@ -108,8 +108,9 @@ def _run(parts: Parts, config: Config, chosen: Settings, folder: RunFolder, resu
 def _on_test(parts: Parts, chosen: Settings) -> Evaluation:
     """Evaluate on the test images, disturbed by noise where the configuration says so."""
     noise = parts.noise if parts.noise.acts_in("test") else None
-    batches = parts.data.eval_batches("test", chosen.trainer.eval_batch_size, noise, chosen.seed)
-    return evaluate(parts.rule, batches, parts.problem.classes)
+    rule, size = parts.rule, chosen.trainer.eval_batch_size
+    batches = parts.data.eval_batches("test", size, noise, chosen.seed, rule.network)
+    return evaluate(rule, batches, parts.problem.classes)
 
 
 def _describe(result: Result, parts: Parts, test: Evaluation, progress: Progress, folder: RunFolder) -> None:

@@ -155,6 +155,14 @@ def unwritable(path: Path, error: OSError) -> UserError:
     return UserError(f"output_dir: cannot write to {path} ({error.strerror}). Free space, or choose output_dir=FOLDER.")
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder for what a command writes. Raises UserError when that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written to ({error.strerror}); choose another with --out DIR.") from error
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Replace `path` by `text` in one step; leave nothing behind when the disk does not take it."""
     partial = path.with_name(f".{path.name}.partial")

@@ -6,8 +6,10 @@ import time
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from snnhll import checkpoint, memory
+from snnhll.losses.loss import Similarity
 from snnhll.results import RunFolder
 from snnhll.rules.rule import Rule
 
@@ -58,6 +60,16 @@ class RunState:
             return False
         rule.load_state_dict(state["module"])
         return True
+
+    def keep_similarities(self, epoch: int, layers: list[Similarity]) -> None:
+        """Keep the kernel matrices of one epoch, for pictures."""
+        kept = self.similarities() | {epoch: torch.stack([layers[0].labels, *(s.features for s in layers)]).cpu()}
+        checkpoint.save(self.folder.path / "similarities.pt", self.config_hash, {"epochs": kept})
+
+    def similarities(self) -> dict[int, Tensor]:
+        """Return the kernel matrices that were kept, by epoch: [1 + layers, B, B], that of the labels first."""
+        state = checkpoint.load(self.folder.path / "similarities.pt", self.config_hash, torch.device("cpu"))
+        return {} if state is None else state["epochs"]
 
     def log(self, row: dict[str, Any]) -> None:
         """Append one epoch to metrics.jsonl, with the peak memory so far."""

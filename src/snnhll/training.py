@@ -53,6 +53,10 @@ def train(
         _train_epoch(rule, data, seed, progress, state, tracker)
         validation = evaluate(rule, data.eval_batches("val", settings.eval_batch_size), len(data.classes))
         row = _row(rule, progress, validation)
+        if similarities := rule.similarities(*data.probe()):
+            row["similarities"] = {name: [s.numbers[name] for s in similarities] for name in similarities[0].numbers}
+            if progress.epoch in (0, (settings.epochs - 1) // 2, settings.epochs - 1):
+                state.keep_similarities(progress.epoch, similarities)
         if validation.accuracy is not None and validation.accuracy > progress.best_val:
             progress.best_val = validation.accuracy
             state.save_best(rule)
@@ -101,7 +105,8 @@ def _collect(pending: list[Metrics], progress: Progress) -> None:
 
 
 def _row(rule: Rule, progress: Progress, validation: Evaluation) -> dict[str, Any]:
-    """Return one line of metrics.jsonl: losses as means per step, accuracies as fractions, activity per layer."""
+    """Return one line of metrics.jsonl: losses as means per step and their weights as they stand, accuracies as
+    fractions, activity per layer."""
     losses = {name: value / progress.step for name, value in progress.sums.items() if name != "correct"}
     return {
         "epoch": progress.epoch,
@@ -109,6 +114,7 @@ def _row(rule: Rule, progress: Progress, validation: Evaluation) -> dict[str, An
         "val_accuracy": validation.accuracy,
         "layer_val_accuracy": validation.layer_accuracy,
         "losses": losses,
+        "loss_weights": rule.loss_weights(),
         "firing_rates": validation.rates,
         "silent_share": validation.silent,
         "saturated_share": validation.saturated,

@@ -14,8 +14,17 @@ from typing import Any
 TINY = ("data.limit=8", "trainer.epochs=1", "architecture.spec=4C3-P2-FCn", "tracking=none", "threads=1")
 PROGRAM = Path(sys.executable).parent / "snnhll"
 
-# They say how long something took or where it ran; all else of a run repeats bit for bit.
-MEASURED = {"samples_per_second", "seconds", "wall_seconds", "peak_memory_bytes", "run_dir", "overrides", "pictures"}
+# They say how long something took, where it ran or how the checkout stood; all else of a run repeats bit for bit.
+MEASURED = {
+    "samples_per_second",
+    "seconds",
+    "wall_seconds",
+    "peak_memory_bytes",
+    "run_dir",
+    "overrides",
+    "pictures",
+    "commit",
+}
 
 
 @dataclass(frozen=True)

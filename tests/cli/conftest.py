@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     (home / "poison").mkdir()
     (home / "poison" / "wandb.py").write_text("raise RuntimeError('tracking=none needs no wandb')")
     overrides = [*TINY, f"output_dir={home / 'runs'}"]
-    answer = in_own_process(["train", *overrides], home, PYTHONPATH=str(home / "poison"))
+    path = os.pathsep.join([str(home / "poison"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    answer = in_own_process(["train", *overrides], home, PYTHONPATH=path)
     assert answer.code == 0, answer.err
     return Finished(answer, only_run(home / "runs"), overrides)

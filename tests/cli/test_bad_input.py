@@ -98,7 +98,7 @@ def test_override(snnhll: Command, override: str, tmp_path: Path) -> None:
 COMMANDS = {
     "trian": "'trian' is not a command. Did you mean 'train'?",
     "ls los": "'los' is not a configuration group. Did you mean 'loss'?",
-    "validate los": "'los' is not a configuration group. Did you mean 'loss'?",
+    "validate los": "'los' is neither a configuration group nor a sweep. Did you mean 'loss'?",
     "show loss=pred_smi": "loss=pred_smi: no such option.",
     "show --foo": "'--foo' is not of the form KEY=VALUE.",
     "data": "snnhll data needs the name of a set:",
@@ -106,6 +106,8 @@ COMMANDS = {
     "eval": "snnhll eval needs the folder of a run",
     "eval nowhere": "nowhere: no run here",
     "eval nowhere --foo": "--foo: no such flag",
+    "eval nowhere --out": "--out: expected a folder after it.",
+    "eval nowhere noise=gaussian --out=pictures": "--out: needs levels of noise to draw, as in noise=gaussian",
     "eval nowhere optimizer.lr=3": "optimizer.lr=3: a run's network is fixed",
 }
 

@@ -109,9 +109,9 @@ def test_show_raw_keeps_interpolations(snnhll: Command) -> None:
 
 
 def test_validate_accepts_what_is_shipped(snnhll: Command) -> None:
-    answer = snnhll("validate", "schedule", "noise")
+    answer = snnhll("validate", "schedule", "noise", "table_4_3", "table_4_6")
     assert answer.code == 0
-    assert answer.out == f"{len(options('schedule')) + len(options('noise'))} options of 2 groups are valid\n"
+    assert answer.out == f"{len(options('schedule')) + len(options('noise'))} options and 2 sweeps checked, all valid\n"
 
 
 def test_validate_names_what_is_wrong(snnhll: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -123,7 +123,24 @@ def test_validate_names_what_is_wrong(snnhll: Command, monkeypatch: pytest.Monke
     answer = snnhll("validate", "noise")
     assert answer.code == 2
     assert answer.out == "noise=gaussian: noise.sdt: no such key. Did you mean 'std'?\n"
-    assert answer.err == f"snnhll: 1 of {len(options('noise'))} options are wrong.\n"
+    assert answer.err == f"snnhll: 1 mistake in {len(options('noise'))} options.\n"
+
+
+def test_validate_names_file_row_and_mistake_of_every_wrong_row_of_a_sweep(snnhll: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "rows:\n  - {name: a, overrides: [loss=pred_smi]}\n  - {name: b, overrides: [loss=sim]}\n"
+        "  - {name: c, overrides: [optimizer.lr=fast]}\n  - {name: d, overrides: [], noise: [noise=gausian]}\n"
+    )
+    (tmp_path / "yours.yaml").write_text("rows:\n  - {name: a, override: [loss=sim]}\n")
+    answer = snnhll("validate", "mine.yaml", "yours.yaml", "nowhere.yaml")
+    assert answer.code == 2
+    first, third, fourth, other, missing = answer.out.splitlines()
+    assert first == "mine.yaml: row 1 (a): loss=pred_smi: no such option. Did you mean 'pred_sim'?"
+    assert third.startswith("mine.yaml: row 3 (c): optimizer.lr: ")
+    assert fourth == "mine.yaml: row 4 (d): noise=gausian: no such option. Did you mean 'gaussian'?"
+    assert other == "yours.yaml: row 1 (a): override: no such key. Did you mean 'overrides'?"
+    assert missing == "nowhere.yaml: no such sweep file."
+    assert answer.err == "snnhll: 5 mistakes in 3 sweeps.\n"
 
 
 def test_data_reads_the_set_and_says_what_it_holds(snnhll: Command) -> None:
@@ -159,6 +176,21 @@ def test_eval_prints_one_line_a_choice(snnhll: Command, finished: Finished) -> N
     assert [line.split()[:3] for line in lines] == [
         [finished.folder.name, "noise=salt_pepper", f"noise.p={p}"] for p in ("0.1", "0.2", "0.3")
     ]
+
+
+def test_eval_draws_accuracy_against_level_and_examples(snnhll: Command, finished: Finished, tmp_path: Path) -> None:
+    levels = ("noise=fgsm,pgd", "noise.epsilon=0,0.1,0.3")
+    answer = snnhll("eval", str(finished.folder), *levels, "--json", "--out", "pictures")
+    rows = json.loads(answer.out)
+    assert [row["overrides"] for row in rows] == [
+        [f"noise={kind}", f"noise.epsilon={e}"] for kind in ("fgsm", "pgd") for e in ("0", "0.1", "0.3")
+    ]
+    assert {row["test_accuracy"] for row in rows[::3]} == {finished.result["test_accuracy"]}
+    written = [tmp_path / "pictures" / name for name in ("noise.json", "noise_accuracy.svg", "noise_accuracy.png")]
+    written.append(tmp_path / "pictures" / "noise_examples.png")
+    assert answer.err.split() == [str(path.relative_to(tmp_path)) for path in written]
+    assert json.loads(written[0].read_text()) == rows
+    assert all(path.stat().st_size > 0 for path in written)
 
 
 def test_eval_leaves_the_run_as_it_was(snnhll: Command, finished: Finished) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from cli_runs import TINY, Command, Finished, only_run, read_metrics, read_result, repeatable
+from cli_runs import TINY, Command, Finished, in_own_process, only_run, read_metrics, read_result, repeatable
 
 import snnhll as snnhll_package
 from snnhll.data import open_images
@@ -32,6 +32,22 @@ def test_train_writes_the_run_folder_and_says_where(finished: Finished) -> None:
         assert f"{finished.folder}/{picture}" in said
     assert f"{finished.folder}/result.json" in said
     assert finished.answer.err == ""
+
+
+def test_a_run_of_hsic_also_draws_its_kernels_and_the_information_plane(tmp_path: Path) -> None:
+    own = [*TINY, "loss=hsic", "trainer.update=rate", "data.balanced=true", f"output_dir={tmp_path / 'runs'}"]
+    answer = in_own_process(["train", *own], tmp_path)
+    assert answer.code == 0, answer.err
+    folder = only_run(tmp_path / "runs")
+    assert read_result(folder)["pictures"][-2:] == ["kernels.png", "information.png"]
+    for name in ("kernels.png", "information.png", "similarities.pt"):
+        assert (folder / name).stat().st_size > 0
+    assert set(read_metrics(folder)[0]["similarities"]) == {
+        "hsic_xz",
+        "hsic_zy",
+        "slope_same_class",
+        "slope_different_class",
+    }
 
 
 def test_piped_output_is_plain_lines(finished: Finished) -> None:

@@ -180,6 +180,16 @@ def test_evaluation_noise_is_seeded_and_differs_between_batches(images) -> None:
     assert (pixels.min().item(), pixels.max().item()) == (0.0, 1.0)
 
 
+def test_the_probe_holds_equally_many_training_images_of_each_class_in_order(images) -> None:
+    data = Data(images, batch_size=8, seed=0)
+    probe, labels = data.probe()
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2]
+    trained = {identity for x, _ in data.eval_batches("train", 9) for identity in identities(x)}
+    assert set(identities(probe)) <= trained
+    assert len(set(identities(probe))) == len(labels)
+    assert torch.equal(probe, Data(images, batch_size=7, seed=0).probe()[0])
+
+
 def test_says_what_it_holds(images) -> None:
     data = Data(images, batch_size=8, seed=0)
     assert (data.name, data.variant, data.shape, data.classes) == ("made", "", (2, 6, 6), images.classes)

@@ -114,6 +114,43 @@ def test_as_printed_different_classes_attract() -> None:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
+def test_what_pictures_are_told_equals_a_computation_of_its_own(objective: Any) -> None:
+    """Kernel matrices, both coordinates of the information plane, and the mean of dL/dk over pairs."""
+    of, rate = batch(), torch.rand(8, 5, generator=torch.Generator().manual_seed(3)).double()
+    loss = HSICLoss(Gaussian(0.7, "fixed"), objective, beta=3.0, label_kernel="same", features="flat")
+    seen = loss.similarity_of(rate, of)
+    x, z = (gaussian(values.flatten(1).numpy(), 0.7) for values in (of.images, rate))
+    y = gaussian(np.eye(4)[of.labels.numpy()], 0.7)
+    np.testing.assert_allclose(seen.features.numpy(), z, rtol=1e-9)
+    np.testing.assert_allclose(seen.labels.numpy(), y, rtol=1e-9)
+    centred = {name: (k - k.mean()) / 64 for name, k in (("x", x), ("y", y), ("z", z))}
+    slope = (centred["x"] if objective == "xz" else 2 * centred["z"]) - 3 * centred["y"]
+    labels = of.labels.tolist()
+    pairs = [(i, j) for i in range(8) for j in range(8) if i != j]
+    assert seen.numbers == pytest.approx(
+        {
+            "hsic_xz": approximate(x, z),
+            "hsic_zy": approximate(z, y),
+            "slope_same_class": np.mean([slope[i, j] for i, j in pairs if labels[i] == labels[j]]),
+            "slope_different_class": np.mean([slope[i, j] for i, j in pairs if labels[i] != labels[j]]),
+        },
+        rel=1e-9,
+    )
+
+
+def test_what_pictures_are_told_is_finite_and_keeps_the_warnings_for_training() -> None:
+    of = batch(4)  # one image of each class: no pair of one class
+    loss = HSICLoss(Gaussian(1e-4, "fixed"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        seen = loss.similarity_of(torch.zeros(4, 64), of)
+    assert seen.numbers["slope_same_class"] == 0
+    assert all(np.isfinite(number) for number in seen.numbers.values())
+    with pytest.warns(UserWarning, match="of the features is"):
+        value(loss, activity(4, 64), of)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)
 @pytest.mark.parametrize("features", ["flat", "pool", "group", "deviation"])
 def test_gradients_are_finite_on_awkward_batches(objective: Any, kernel: Kernel, features: Any) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
+from snnhll.reports import style
 from snnhll.results import Result, RunFolder
 from snnhll.sweeps import definition
 from snnhll.sweeps.jobs import Job, Plan, plan
@@ -81,3 +83,12 @@ def finish() -> Finish:
         return path
 
     return write
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved; written all the same, so that what cannot be drawn fails."""
+    figures: list[Figure] = []
+    save = style.save
+    monkeypatch.setattr(style, "save", lambda figure, path: (figures.append(figure), save(figure, path))[1])
+    return figures

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from snnhll.reports.statistics import mean, paired_p, sample_std, within
+from snnhll.reports.statistics import holm, mean, paired_p, sample_std, within
 
 shares = st.lists(st.floats(0, 100), min_size=2, max_size=8)
 
@@ -36,7 +36,7 @@ def test_student_t_within_a_bound_is_the_integral_of_its_density(freedom: int, t
 
 @given(st.data())
 def test_the_paired_test_agrees_with_scipy(data: Any) -> None:
-    n = data.draw(st.integers(2, 8))
+    n = data.draw(st.integers(3, 8))
     a, b = (data.draw(st.lists(st.floats(0, 100), min_size=n, max_size=n)) for _ in range(2))
     ours = paired_p(dict(enumerate(a)), dict(enumerate(b)))
     differences = np.subtract(a, b)
@@ -57,5 +57,22 @@ def test_the_paired_test_pairs_by_seed_and_leaves_out_unpaired_seeds() -> None:
 def test_the_paired_test_is_silent_without_pairs_or_spread() -> None:
     assert paired_p({0: 1.0}, {0: 2.0}) is None
     assert paired_p({0: 1.0, 1: 2.0}, {2: 1.0, 3: 2.0}) is None
-    assert paired_p({0: 1.0, 1: 2.0}, {0: 2.0, 1: 3.0}) is None
-    assert paired_p({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}) is None
+    assert paired_p({0: 1.0, 1: 2.0, 2: 5.0}, {0: 2.0, 1: 3.0, 2: 6.0}) is None
+    assert paired_p({0: 1.0, 1: 2.0, 2: 5.0}, {0: 1.0, 1: 2.0, 2: 5.0}) is None
+
+
+def test_two_seeds_are_too_few_for_a_test() -> None:
+    assert paired_p({0: 1.0, 1: 2.0}, {0: 3.0, 1: 3.5}) is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holms_correction_by_its_definition(ps: list[float]) -> None:
+    """A hypothesis is rejected at level a when it and all with smaller p pass a / (number not yet rejected)."""
+    corrected = holm(ps)
+    for level in (0.01, 0.05, 0.2, 0.9):
+        rejected: set[int] = set()
+        for i in sorted(range(len(ps)), key=ps.__getitem__):
+            if (len(ps) - len(rejected)) * ps[i] > level:
+                break
+            rejected.add(i)
+        assert {i for i, p in enumerate(corrected) if p <= level} == rejected

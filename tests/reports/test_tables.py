@@ -79,8 +79,10 @@ def test_the_best_complete_row_is_marked_and_the_others_tested_against_it(sweep:
     rows = rows_of(sweep)
     assert {name for name, row in rows.items() if row.best} == {"pred"}
     assert rows["pred"].p is None
-    for name, values in (("sim", SIM), ("contrast", CONTRAST)):
-        assert rows[name].p == pytest.approx(stats.ttest_rel(values, PRED).pvalue)
+    p_sim, p_contrast = (stats.ttest_rel(values, PRED).pvalue for values in (SIM, CONTRAST))
+    assert p_sim < p_contrast
+    assert rows["sim"].p == pytest.approx(2 * p_sim)  # of two comparisons, the stronger one counts twice
+    assert rows["contrast"].p == pytest.approx(max(2 * p_sim, p_contrast))
 
 
 def test_runs_on_other_data_than_the_published_ones_give_no_difference_and_say_so(
@@ -95,6 +97,16 @@ def test_runs_on_other_data_than_the_published_ones_give_no_difference_and_say_s
     assert table.rows[0].published == 97.0
     assert "digits" in table.caveat
     assert any("digits" in note for note in table.notes)
+
+
+def test_smaller_runs_than_the_published_ones_say_so(tmp_path: Path, finish: Finish) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("data: digits\nseeds: 1\nrows:\n  - {name: a, overrides: [loss=pred], published: 97.0}\n")
+    for scale, said in (("cpu", True), ("paper", False)):
+        study = plan(definition.read(str(file)), [f"output_dir={tmp_path / scale}", f"scale={scale}"])
+        finish(study.jobs[0], 0.9)
+        table = of_plan(study)
+        assert ("scale=cpu" in table.caveat) == any("scale=cpu" in note for note in table.notes) == said
 
 
 def test_lost_accuracy_is_clean_minus_noisy_and_less_is_better_within_a_task(tmp_path: Path, finish: Finish) -> None:
@@ -136,15 +148,17 @@ def test_another_metric_hides_published_figures_of_something_else(sweep: Plan, f
 
 def test_any_runs_are_compared_by_what_they_differ_in(sweep: Plan, finish: Finish) -> None:
     fill(sweep, finish, "pred", PRED)
-    fill(sweep, finish, "sim", SIM[:2])
+    fill(sweep, finish, "sim", SIM)
+    fill(sweep, finish, "contrast", CONTRAST[:2])
     folders = [job.folder.path for job in sweep.jobs if job.folder.path.exists()]
     table = of_runs(folders, "test_accuracy", [])
     assert [(row.name, row.n, row.n_wanted) for row in table.rows] == [
         ("loss.name=pred", 3, 3),
-        ("loss.name=sim", 2, 2),
+        ("loss.name=sim", 3, 3),
+        ("loss.name=contrast", 2, 2),
     ]
     assert table.rows[0].best
-    assert table.rows[1].p == pytest.approx(stats.ttest_rel(SIM[:2], PRED[:2]).pvalue)
+    assert [row.p for row in table.rows] == [None, pytest.approx(stats.ttest_rel(SIM, PRED).pvalue), None]
 
 
 def test_a_group_that_mixes_other_settings_says_so_and_counts_every_run(sweep: Plan, finish: Finish) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from snnhll.encodings.direct import Direct
 from snnhll.errors import UserError
 from snnhll.kernels.cosine import Cosine
 from snnhll.kernels.gaussian import Gaussian
+from snnhll.kernels.kernel import Kernel
 from snnhll.losses.hsic import HSICLoss
 from snnhll.losses.hybrid import HybridLoss
 from snnhll.losses.loss import Activity, Batch
@@ -223,22 +225,27 @@ def test_a_step_lowers_the_loss_of_every_layer() -> None:
         assert history[-1][layer] < history[0][layer]
 
 
-@pytest.mark.parametrize("sigma", [1.0, 1e-4])
-@pytest.mark.parametrize("norm", ["none", "batch"])
-@pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("case", ["silent", "duplicates", "one class", "one sample"])
-def test_weights_stay_finite_on_awkward_batches(case: str, spec: str, norm: Any, sigma: float) -> None:
+def awkward(case: str, net: Network) -> tuple[Tensor, Tensor]:
+    """A batch that a kernel may break on; for "silent" the network's weights are taken away."""
     images, labels = data(dtype=torch.float32)
-    images, labels = {
+    if case == "silent":
+        for block in net.blocks:
+            torch.nn.init.zeros_(block.synapse.weight)
+    return {
         "silent": (torch.zeros_like(images), labels),
         "duplicates": (images[:1].expand_as(images), labels),
         "one class": (images, torch.zeros_like(labels)),
         "one sample": (images[:1], labels[:1]),
     }[case]
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1e-4])
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("case", ["silent", "duplicates", "one class", "one sample"])
+def test_weights_stay_finite_on_awkward_batches(case: str, spec: str, norm: Any, sigma: float) -> None:
     net = network(spec, norm, torch.float32)
-    if case == "silent":
-        for block in net.blocks:
-            torch.nn.init.zeros_(block.synapse.weight)
+    images, labels = awkward(case, net)
     kernel = Gaussian(sigma, "fixed" if sigma < 1 else "median")
     rule = ThreeFactorRule(net, hsic_loss(kernel=kernel), sgd)
     with warnings.catch_warnings():
@@ -247,6 +254,24 @@ def test_weights_stay_finite_on_awkward_batches(case: str, spec: str, norm: Any,
             metrics = rule.step(images, labels)
     assert all(value.isfinite() for value in metrics.values())
     assert all(p.isfinite().all() for p in rule.parameters())
+
+
+@pytest.mark.parametrize("update", ["online", "accumulate", "final", "rate"])
+@pytest.mark.parametrize("kernel", [Gaussian(1e-4, "fixed"), Cosine(centred=True)], ids=str)
+@pytest.mark.parametrize("case", ["silent", "duplicates", "one class", "one sample"])
+def test_weights_stay_finite_by_autograd_too(case: str, kernel: Kernel, update: Any) -> None:
+    # statistics of a batch need two samples, so `Data` never ends an epoch with one
+    net = network(SPECS[1], "none" if case == "one sample" else "batch", torch.float32)
+    images, labels = awkward(case, net)
+    rule = LocalRule(net, hsic_loss(kernel=kernel), lambda p: torch.optim.AdamW(p, lr=0.1), update)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(3):
+            metrics = rule.step(images, labels)
+    assert all(value.isfinite() for value in metrics.values())
+    assert all(p.isfinite().all() for p in rule.parameters())
+    for similarity in rule.similarities(images, labels):
+        assert all(math.isfinite(number) for number in similarity.numbers.values())
 
 
 def test_a_width_that_underflows_is_warned_about_by_name() -> None:

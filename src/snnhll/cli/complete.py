@@ -30,8 +30,10 @@ def suggestions(words: list[str], arguments: list[str]) -> list[str]:
     """Return the completions of the last of `words`, which follow the name of the program."""
     command = words[0] if len(words) > 1 and words[0] in COMMANDS else None
     word = words[-1]
-    if command in ("ls", "validate"):
+    if command == "ls":
         return _starting(word, groups())
+    if command == "validate":
+        return _starting(word, [*groups(), *sweeps()])
     if len(words) == 2 and command == "data":
         return _starting(word, options("data"))
     if len(words) == 2 and command in ("sweep", "report"):

@@ -6,29 +6,36 @@ device. Several values of a key, separated by commas, are evaluated one after an
   snnhll eval outputs/RUN noise=gaussian noise.std=0.1,0.2,0.4
   snnhll eval outputs/* noise=salt_pepper data.root=DIR
 
-  --json    print a list of {run_dir, overrides, test_accuracy, layer_test_accuracy, firing_rates}
+  --json       print a list of {run_dir, overrides, test_accuracy, layer_test_accuracy, firing_rates}
+  --out DIR    write that list (noise.json) and pictures: accuracy against the level of noise, runs overlaid and
+               averaged over seeds, and example images at every level, as the first run sees them
+
+  snnhll eval outputs/RUN outputs/OTHER noise=fgsm,pgd noise.epsilon=0,0.05,0.1 --out robustness
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from snnhll.cli.columns import aligned
 from snnhll.errors import UserError
+from snnhll.results import make_folder, write_atomic
 
 CHANGEABLE = ("data.", "noise.", "noise=", "device=", "seed=", "trainer.eval_batch_size=")
 
 
 def main(arguments: list[str]) -> int:
     """Evaluate each run on its test images under each combination of the overrides."""
+    arguments, out = _without_out(arguments)
     overrides = [a for a in arguments if "=" in a]
     flags = [a for a in arguments if a.startswith("-")]
     runs = [Path(a) for a in arguments if "=" not in a and not a.startswith("-")]
     if unknown := next((flag for flag in flags if flag != "--json"), None):
-        raise UserError(f"{unknown}: no such flag; snnhll eval knows --json.")
+        raise UserError(f"{unknown}: no such flag; snnhll eval knows --json and --out DIR.")
     if not runs:
         raise UserError("snnhll eval needs the folder of a run, for example snnhll eval outputs/RUN noise=gaussian.")
     for override in overrides:
@@ -36,9 +43,40 @@ def main(arguments: list[str]) -> int:
             raise UserError(f"{override}: a run's network is fixed; eval changes keys of data and noise only.")
     from snnhll.evaluation import evaluations
 
-    rows = [row for run in runs for row in evaluations(run, combinations(overrides))]
+    choices = combinations(overrides)
+    if out:
+        from snnhll.reports.noise_pictures import level_key
+
+        level_key(choices)  # what cannot be drawn shows before the work
+        make_folder(out)
+    rows = [row for run in runs for row in evaluations(run, choices)]
+    if out:
+        for path in _write(out, rows, runs[0], choices):
+            print(path, file=sys.stderr)
     print("\n".join(_table(rows)) if "--json" not in flags else json.dumps(rows, indent=2))
     return 0
+
+
+def _without_out(arguments: list[str]) -> tuple[list[str], Path | None]:
+    """Return the arguments without --out DIR, and DIR."""
+    place = next((i for i, a in enumerate(arguments) if a.partition("=")[0] == "--out"), None)
+    if place is None:
+        return arguments, None
+    _, equals, folder = arguments[place].partition("=")
+    used = [folder] if equals else arguments[place + 1 : place + 2]
+    if not used or not used[0]:
+        raise UserError("--out: expected a folder after it.")
+    return arguments[:place] + arguments[place + (1 if equals else 2) :], Path(used[0])
+
+
+def _write(folder: Path, rows: list[dict[str, Any]], first: Path, choices: list[list[str]]) -> list[Path]:
+    """Write rows and pictures into `folder` and return the paths."""
+    from snnhll.evaluation import examples
+    from snnhll.reports.noise_pictures import accuracy_against_level, examples_of_noise
+
+    write_atomic(folder / "noise.json", json.dumps(rows, indent=2) + "\n")
+    pictures = accuracy_against_level(folder, rows)
+    return [folder / "noise.json", *pictures, examples_of_noise(folder, examples(first, choices), first.name)]
 
 
 def combinations(overrides: list[str]) -> list[list[str]]:

@@ -19,7 +19,7 @@ COMMANDS = {
     "eval": "evaluate finished runs again, for instance under noise",
     "ls": "list the options of every configuration group",
     "show": "print the composed configuration",
-    "validate": "compose and check every option and preset",
+    "validate": "compose and check every option, preset and sweep",
     "data": "download a data set and verify it",
     "audit": "measure which properties of table 4-6 a learning rule has",
     "bench": "measure training speed and memory, beside other frameworks",

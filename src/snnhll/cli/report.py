@@ -27,8 +27,9 @@ from rich.console import Console
 from snnhll.config import compose
 from snnhll.errors import UserError, nearest
 from snnhll.reports.metric import Metric
-from snnhll.results import write_atomic
+from snnhll.results import make_folder, write_atomic
 from snnhll.sweeps.definition import Sweep, names, read
+from snnhll.sweeps.definition import tables as thesis_tables
 from snnhll.sweeps.jobs import plan
 from snnhll.sweeps.launch import LAUNCHING
 from snnhll.sweeps.memo import recall
@@ -110,7 +111,7 @@ def find_tables(wanted: Wanted) -> list[Table]:
     from snnhll.reports.tables import of_plan, of_runs
 
     folders = [Path(s) for s in wanted.subjects if s not in names() and Path(s).is_dir()]
-    sweeps = [s for s in wanted.subjects if Path(s) not in folders] or ([] if folders else names())
+    sweeps = [s for s in wanted.subjects if Path(s) not in folders] or ([] if folders else thesis_tables())
     if folders and wanted.overrides:
         raise UserError(f"{wanted.overrides[0]}: overrides choose the runs of a sweep; the folders are chosen already.")
     if sweeps and wanted.group_by:
@@ -153,7 +154,7 @@ def write(tables: Sequence[Table], folder: Path) -> list[Path]:
     from snnhll.reports.formats import WRITERS
 
     paths = []
-    _make(folder)
+    make_folder(folder)
     for table in tables:
         for kind, text in WRITERS.items():
             paths.append(folder / f"{table.name}.{kind}")
@@ -167,16 +168,9 @@ def _write_page(tables: Sequence[Table], wanted: Wanted) -> Path:
 
     where = [o for o in wanted.overrides if o.startswith("output_dir=")]
     path = (wanted.out or Path(str(compose(where)["output_dir"]))) / "report.html"
-    _make(path.parent)
+    make_folder(path.parent)
     write_atomic(path, page(tables))
     return path
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written to ({error.strerror}); choose another with --out DIR.") from error
 
 
 def show(tables: Sequence[Table], form: str) -> None:

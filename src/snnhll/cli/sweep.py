@@ -2,8 +2,8 @@
 snnhll sweep NAME|FILE ... [KEY=VALUE ...] run what is missing of one or more sweeps, then print their tables
 
 Overrides go to every job. What finished is kept, what was interrupted continues, what failed is tried again; a job that
-fails does not stop the others. NAME is a table of the thesis, or `all`; FILE is a sweep of your own, written like
-sweeps/table_3_5.yaml.
+fails does not stop the others. NAME is a table of the thesis, `all` for all of those, or a study of our own; FILE is
+a sweep file of yours, written like sweeps/table_3_5.yaml.
 
   scale=smoke|cpu|paper     how large: epochs, share of the data, width, seeds (snnhll ls scale)
   seed=0,1,2                the seeds, in place of those of the file
@@ -25,8 +25,9 @@ from rich.markup import escape
 
 from snnhll.cli.columns import aligned
 from snnhll.cli.report import terminal
+from snnhll.config import compose
 from snnhll.errors import UserError, nearest
-from snnhll.sweeps.definition import describe, names, read
+from snnhll.sweeps.definition import describe, names, read, tables
 from snnhll.sweeps.estimate import measured_speed, seconds_left, spoken
 from snnhll.sweeps.jobs import Job, Plan, check_jobs, plan, unique
 from snnhll.sweeps.launch import LAUNCHING, launch
@@ -49,7 +50,9 @@ def main(arguments: list[str]) -> int:
         return 0
     preset = [o for o in overrides if o.startswith(LAUNCHING)]
     shared = [o for o in overrides if o not in preset]
-    plans = [plan(read(name), shared) for name in (names() if chosen == ["all"] else chosen)]
+    if preset:
+        compose(preset)  # one that is misspelt or not installed shows before anything is planned
+    plans = [plan(read(name), shared) for name in (tables() if chosen == ["all"] else chosen)]
     for planned in plans:
         check_jobs(planned)
     if flags:
@@ -88,7 +91,12 @@ def _launched(planned: Plan, preset: Sequence[str]) -> dict[str, str]:
     """Hand what is unfinished to a launcher and read from the run folders what became of it."""
     todo = [job for job in planned.jobs if job.state() != "finished" or job.config["force"]]
     if todo:
-        launch(todo, planned.sweep.name, preset)
+        try:
+            launch(todo, planned.sweep.name, preset)
+        except UserError as error:
+            if not any(job.folder.path.exists() for job in todo):
+                raise
+            print(f"the launcher broke off: {error}", file=sys.stderr)  # what became of the jobs is in their folders
     return {job.label: _why(job) for job in unique(todo) if job.state() != "finished"}
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from snnhll.build import PositiveInt, Range
 from snnhll.data.augment import Augment
 from snnhll.data.imageset import ImageSet
-from snnhll.data.noise.noise import Noise
+from snnhll.data.noise.noise import Classifier, Noise
 from snnhll.data.pixels import channel_statistics, to_unit
 from snnhll.data.randomness import generator
 from snnhll.data.sampler import balanced as balanced_order
@@ -90,24 +90,45 @@ class Data:
             if self.augment is not None:
                 images = self.augment(images, generator(self.device, self.seed, "augment", epoch, step))
             key = (self.seed, "train noise", epoch, step)
-            yield self._unit(images, self.train_noise, key), labels[batch]
+            yield self._unit(images, labels[batch], self.train_noise, key), labels[batch]
 
     def eval_batches(
-        self, split: SplitName, batch_size: int, noise: Noise | None = None, seed: int = 0
+        self,
+        split: SplitName,
+        batch_size: int,
+        noise: Noise | None = None,
+        seed: int = 0,
+        network: Classifier | None = None,
     ) -> Iterator[Batch]:
         """Yield a whole split in its own order, without augmentation, disturbed by `noise` whatever its phase.
 
-        The noise of a batch depends on (seed, split, position) and on batch_size. An empty split, as "val" with
-        validation = 0, yields nothing.
+        The noise of a batch depends on (seed, split, position) and on batch_size; an attack also on `network`, its
+        target. An empty split, as "val" with validation = 0, yields nothing.
         """
         part = self.splits[split]
         for first in range(0, len(part), batch_size):
             batch = slice(first, first + batch_size)
-            yield self._unit(part.images[batch], noise, (seed, "noise", split, first)), part.labels[batch]
+            labels, key = part.labels[batch], (seed, "noise", split, first)
+            yield self._unit(part.images[batch], labels, noise, key, network), labels
 
-    def _unit(self, images: Tensor, noise: Noise | None, key: tuple[int | str, ...]) -> Tensor:
+    def probe(self) -> Batch:
+        """Return training images and labels, about a batch: equally many of each class, two at least, class after
+        class, and always the same ones."""
+        train = self.splits["train"]
+        per_class = max(2, self.batch_size // len(self.classes))
+        places = torch.cat([(train.labels == c).nonzero().flatten()[:per_class] for c in range(len(self.classes))])
+        return to_unit(train.images[places]), train.labels[places]
+
+    def _unit(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        noise: Noise | None,
+        key: tuple[int | str, ...],
+        network: Classifier | None = None,
+    ) -> Tensor:
         unit = to_unit(images)
-        return unit if noise is None else noise(unit, generator(self.device, *key))
+        return unit if noise is None else noise.against(network, unit, labels, generator(self.device, *key))
 
     def _split(self, images: Tensor, labels: Tensor) -> Split:
         return Split(images.to(self.device), labels.to(self.device))

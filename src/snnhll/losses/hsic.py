@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -21,9 +21,9 @@ from snnhll.build import NonNegative, PositiveInt
 from snnhll.kernels.cosine import Cosine
 from snnhll.kernels.degenerate import degenerate
 from snnhll.kernels.features import Reduction, reduction
-from snnhll.kernels.hsic import Estimator, centre
+from snnhll.kernels.hsic import Estimator, centre, hsic
 from snnhll.kernels.kernel import Kernel
-from snnhll.losses.loss import Activity, Batch, Loss
+from snnhll.losses.loss import Activity, Batch, Loss, Similarity
 
 CAUSES = {
     "identity": "the identity (every sample is unlike every other)",
@@ -47,6 +47,8 @@ class HSICLoss(Loss):
     "biased" (4-21) or "unbiased". features, size: how rates are reduced before the kernel, and to how many values.
     """
 
+    signed: ClassVar[bool] = True
+
     def __init__(
         self,
         kernel: Kernel,
@@ -65,7 +67,7 @@ class HSICLoss(Loss):
 
     @torch.no_grad()
     def prepare(self, batch: Batch) -> Global:
-        labels = self._checked("labels", F.one_hot(batch.labels, batch.classes).to(batch.images), self.label_kernel)
+        labels = self._checked("labels", one_hot(batch), self.label_kernel)
         if self.objective == "zz":
             return Global(None, centre(labels, self.estimator))
         pixels = self._checked("input", batch.images.flatten(1), self.kernel)
@@ -90,6 +92,24 @@ class HSICLoss(Loss):
         compressed = 2 * centre(K, self.estimator) if target.input is None else target.input
         return compressed - self.beta * target.labels
 
+    @torch.no_grad()
+    def similarity_of(self, rate: Tensor, batch: Batch) -> Similarity:
+        """Both axes of the information plane, and the mean of `slope` over pairs of one class and of two: a pair whose
+        slope is negative is drawn together."""
+        x, y = self.kernel(batch.images.flatten(1)), self.label_kernel(one_hot(batch))
+        z = self.kernel(self.features(rate))
+        told = Global(None if self.objective == "zz" else centre(x, self.estimator), centre(y, self.estimator))
+        slope = self.slope(z, told)
+        same = batch.labels[:, None] == batch.labels
+        others = ~torch.eye(len(same), dtype=torch.bool, device=same.device)
+        numbers = {
+            "hsic_xz": hsic(x, z, self.estimator),
+            "hsic_zy": hsic(z, y, self.estimator),
+            "slope_same_class": _mean(slope, same & others),
+            "slope_different_class": _mean(slope, ~same),
+        }
+        return Similarity(z, y, {name: float(number) for name, number in numbers.items()})
+
     def _checked(self, of: str, x: Tensor, kernel: Kernel) -> Tensor:
         """Kernel matrix of x [..., B, D]; the first one of each kind is looked at, and a useless one warned about."""
         K = kernel(x)
@@ -102,3 +122,13 @@ class HSICLoss(Loss):
                     stacklevel=2,
                 )
         return K
+
+
+def one_hot(batch: Batch) -> Tensor:
+    """The labels as vectors [B, classes], in the type of the images."""
+    return F.one_hot(batch.labels, batch.classes).to(batch.images)
+
+
+def _mean(values: Tensor, pairs: Tensor) -> Tensor:
+    """Mean of the values of the chosen pairs; 0 where there is none."""
+    return (values * pairs).sum() / pairs.sum().clamp(min=1)

@@ -42,10 +42,24 @@ class Activity:
         return self._pooled[side]
 
 
+@dataclass(frozen=True)
+class Similarity:
+    """How alike the samples of a batch are to one layer, for pictures: kernel matrices [B, B] of its features and of
+    the labels, and what the loss makes of them, numbers by name."""
+
+    features: Tensor
+    labels: Tensor
+    numbers: dict[str, float]
+
+
 class Loss(nn.Module, ABC):
-    """One term of a layer's loss. `once`: it is due once a sample, on rates, not at every step (section 3.2)."""
+    """One term of a layer's loss.
+
+    `once`: it is due once a sample, on rates, not at every step (section 3.2). `signed`: its value can be negative.
+    """
 
     once: ClassVar[bool] = False
+    signed: ClassVar[bool] = False
 
     def prepare(self, batch: Batch) -> Any:
         """Return what every layer's instance needs of a batch; computed once a batch. Independent of the layer."""
@@ -57,4 +71,9 @@ class Loss(nn.Module, ABC):
 
     def logits(self, rate: Tensor) -> Tensor | None:
         """Return the class scores [B, classes] of the layer's own head for its rate [B, ...], None without a head."""
+        return None
+
+    def similarity_of(self, rate: Tensor, batch: Batch) -> Similarity | None:
+        """Return what the loss compares in a batch that the layer answers by `rate` [B, ...]; None where it compares
+        no samples."""
         return None

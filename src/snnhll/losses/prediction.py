@@ -35,4 +35,4 @@ class PredictionLoss(Loss):
     def forward(self, activity: Activity, target: Any) -> Tensor:
         steps = len(activity.spikes)
         scores = self.classifier(activity.pooled(self.side).flatten(1))
-        return F.cross_entropy(scores, target.repeat(steps)) * steps
+        return F.cross_entropy(scores, target.expand(steps, -1).flatten()) * steps

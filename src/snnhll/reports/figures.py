@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from snnhll.reports import style
@@ -100,9 +101,11 @@ def _bar_legend(picture: Figure, rows: Sequence[TableRow]) -> None:
     handles: list[Any] = []
     if any(row.mean is not None for row in rows):
         handles.append(Line2D([], [], color=style.COLOURS[0], lw=7, label="ours: mean ± sample std over seeds"))
+    if any(row.mean is not None and row.status != "finished" for row in rows):
+        handles.append(Patch(fc="white", ec=style.COLOURS[0], hatch="////", label="not all seeds"))
     if any(row.published is not None for row in rows):
         handles.append(Line2D([], [], color=style.COLOURS[5], marker="D", ls="", label="published"))
-    picture.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    picture.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
 
 
 def learning_curves(table: Table) -> Figure | None:

@@ -201,7 +201,7 @@ def to_rich(table: Table) -> RichTable:
     cells = columns(table, brief=True)
     for heading in cells:
         shown.add_column(escape(heading), overflow="fold")
-    for line in _lines(table, cells, lambda cell: f"[bold green]{cell}[/]", escape):
+    for line in _lines(table, cells, lambda cell: f"[bold green]{cell} *[/]", escape):
         shown.add_row(*line)
     return shown
 

@@ -1,8 +1,9 @@
-"""The pictures of one run: learning curves, activity per layer, confusion matrix, a spike raster with membranes."""
+"""The pictures of one run: learning curves, activity per layer, confusion matrix, a spike raster with membranes; the
+weights of the losses where they are learned; kernel matrices and the information plane where losses compare samples."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,34 @@ TRACED_NEURONS = 3
 
 
 def draw_run(
-    folder: RunFolder, test: Evaluation, network: Network, images: Tensor, classes: Sequence[str]
+    folder: RunFolder,
+    test: Evaluation,
+    network: Network,
+    images: Tensor,
+    classes: Sequence[str],
+    similarities: Mapping[int, Tensor],
 ) -> list[Path]:
     """Write all pictures of a finished run into its folder and return their paths. images: some test images [B, C, H,
-    W]."""
+    W]. similarities: kernel matrices by epoch, as `RunState` keeps them."""
     rows = folder.metrics()
     network.eval()
-    return [
+    pictures = [
         _curves(folder.path, rows),
         _activity(folder.path, rows),
         _confusion(folder.path, test.confusion, classes),
         _raster(folder.path, network, images),
+        *_loss_weights(folder.path, rows),
     ]
+    return pictures + (_similarities(folder.path, rows, similarities, classes) if similarities else [])
+
+
+def _similarities(
+    path: Path, rows: list[dict[str, Any]], similarities: Mapping[int, Tensor], classes: Sequence[str]
+) -> list[Path]:
+    from snnhll.reports.hsic_pictures import information_plane, kernel_matrices
+
+    followed = [row for row in rows if "similarities" in row]
+    return [kernel_matrices(path, similarities, classes), information_plane(path, followed)]
 
 
 def _curves(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -126,6 +143,34 @@ def _raster(path: Path, network: Network, images: Tensor) -> Path:
     panels[0].set_ylabel("neurons that fire, busiest first")
     panels[len(traces)].set_ylabel("membrane potential")
     return style.save(picture, path / "raster.png")
+
+
+def _loss_weights(path: Path, rows: list[dict[str, Any]]) -> list[Path]:
+    """Draw the weight of each term of each layer over the epochs; nothing where they stay as they are configured."""
+    from snnhll.reports import style
+
+    names = list(rows[0]["loss_weights"])
+    if all(row["loss_weights"] == rows[0]["loss_weights"] for row in rows):
+        return []
+    picture, (panel,) = style.figure()
+    terms = list(dict.fromkeys(name.partition("/")[2] for name in names))
+    for name in names:
+        layer, _, term = name.partition("/")
+        values = [row["loss_weights"][name] for row in rows]
+        place = int(layer.removeprefix("layer")) - 1
+        panel.plot(
+            [row["epoch"] + 1 for row in rows],
+            values,
+            color=style.COLOURS[terms.index(term) % len(style.COLOURS)],
+            marker=style.MARKERS[place % len(style.MARKERS)],
+            ms=4,
+            lw=1,
+            label=name,
+        )
+    panel.set(xlabel="epoch", ylabel="weight", yscale="log", title="Loss weights")
+    panel.locator_params(axis="x", integer=True)
+    picture.legend(loc="outside right upper", fontsize=8)
+    return [style.save(picture, path / "loss_weights.png")]
 
 
 def _spread(rates: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
-"""Statistics over seeds: mean, sample standard deviation, and a paired test."""
+"""Statistics over seeds: mean, sample standard deviation, and a paired test, corrected where there are several."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+
+PAIRS = 3  # fewer seeds say too little of their own spread for a test
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -20,15 +22,24 @@ def sample_std(values: Sequence[float]) -> float | None:
 def paired_p(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:
     """Return the two-sided p-value of Student's paired t-test over the seeds that `a` and `b` share.
 
-    None with fewer than two shared seeds, or where every difference is the same, so that the test says nothing.
+    None with fewer than `PAIRS` shared seeds, or where every difference is the same, so that the test says nothing.
     """
     differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
-    spread = sample_std(differences)
-    if spread is None or spread <= 1e-12 * max(map(abs, differences)):
+    n, spread = len(differences), sample_std(differences)
+    if n < PAIRS or spread is None or spread <= 1e-12 * max(map(abs, differences)):
         return None
-    n = len(differences)
     t = statistics.fmean(differences) / (spread / math.sqrt(n))
     return 1.0 - within(abs(t), n - 1)
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number, by the step-down procedure of Holm (1979), in the order given."""
+    corrected = [0.0] * len(ps)
+    highest = 0.0
+    for rank, i in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
+        corrected[i] = highest
+    return corrected
 
 
 def within(t: float, freedom: int) -> float:

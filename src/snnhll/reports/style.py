@@ -1,4 +1,7 @@
-"""How every picture looks: readable in print and for the colour-blind (palette of Okabe and Ito 2008)."""
+"""How every picture looks: readable in print and for the colour-blind.
+
+The palette is that of Okabe and Ito (2008) with grey in place of yellow, which paper swallows.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#808080", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 SETTINGS = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "font.size": 10,

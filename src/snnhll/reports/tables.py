@@ -10,12 +10,13 @@ from typing import Any
 from snnhll.config import Config
 from snnhll.reports.groups import Group, grouped
 from snnhll.reports.metric import DROP, Metric
-from snnhll.reports.statistics import mean, paired_p, sample_std
+from snnhll.reports.statistics import holm, mean, paired_p, sample_std
 from snnhll.results import Result, RunFolder
 from snnhll.sweeps.definition import Row
 from snnhll.sweeps.jobs import Job, Plan
 
 PUBLISHED_ONLY = "published only"
+PRINTED = "paper"  # the scale at which runs have the settings of the published ones
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,11 @@ def of_plan(plan: Plan, metric: str | None = None) -> Table:
             f"Run on {', '.join(foreign)} (scale={plan.scale}): not the data of the published figures, so no "
             f"difference is given."
         )
+    elif plan.scale != PRINTED and any(row.runs and row.published is not None for row in rows):
+        caveat = f"ours: scale={plan.scale}, smaller than what was published"
+        notes.append(
+            f"Run at scale={plan.scale}: fewer images and epochs, and smaller networks, than the published figures had."
+        )
     notes += [f"failed: {row.name}, seed {seed}: {why}" for row in rows for seed, why in row.failed.items()]
     settings = " ".join(o for o in plan.overrides if not o.startswith("output_dir="))
     return Table(plan.sweep.name, plan.sweep.title, shown, rows, settings or f"scale={plan.scale}", notes, caveat)
@@ -205,9 +211,13 @@ def _mark_best(table: Table) -> None:
             continue
         top = (min if table.metric.lower_is_better else max)(known.values())
         leader = next(table.rows[i] for i, value in known.items() if value == top)
+        tested: dict[int, float] = {}
         for i, value in known.items():
             table.rows[i].best = value == top
-            table.rows[i].p = None if value == top else paired_p(table.rows[i].values, leader.values)
+            p = None if value == top else paired_p(table.rows[i].values, leader.values)
+            tested |= {} if p is None else {i: p}
+        for i, p in zip(tested, holm([*tested.values()]), strict=True):
+            table.rows[i].p = p
 
 
 def _standing_notes(table: Table) -> list[str]:
@@ -216,9 +226,9 @@ def _standing_notes(table: Table) -> list[str]:
         notes.append("Ours: mean ± sample standard deviation over n seeds; last epoch, on the test images.")
     if any(row.best for row in table.rows):
         each = " on each task" if len({row.task for row in table.rows}) > 1 else ""
-        notes.append(f"Best of the complete rows{each} in bold.")
+        notes.append(f"Best of the complete rows{each}: in bold, on the terminal with *.")
     if any(row.p is not None for row in table.rows):
-        notes.append("p: two-sided paired t-test over seeds against the best row, not corrected for their number.")
+        notes.append("p: two-sided paired t-test over seeds against the best row, corrected for their number (Holm).")
     return notes
 
 

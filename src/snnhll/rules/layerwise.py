@@ -17,7 +17,7 @@ from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct, descend
 def learn_readout(network: Network, optimizer: Optimizer, received: Tensor, labels: Tensor) -> Metrics:
     """Train the readout on its detached input [S, B, ...], one cross-entropy a step; it predicts by their mean."""
     logits = network.classify(received)
-    loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits))) * len(logits)
+    loss = F.cross_entropy(logits.flatten(0, 1), labels.expand(len(logits), -1).flatten()) * len(logits)
     descend(optimizer, loss)
     return {"readout/pred": loss.detach(), "correct": correct(logits.mean(0), labels)}
 

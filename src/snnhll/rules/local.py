@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from snnhll.losses.hybrid import HybridLoss
-from snnhll.losses.loss import Activity, Batch
+from snnhll.losses.loss import Activity, Batch, Similarity
 from snnhll.networks.block import Block
 from snnhll.networks.network import Network
 from snnhll.networks.rates import Signal, rate_forward
@@ -45,7 +45,7 @@ class Unit:
 
     def learn(self, activity: Activity, targets: dict[str, Any], metrics: Metrics) -> None:
         """Descend the layer's loss on what it did, adding the value of each term to `metrics`."""
-        total, values = self.loss(activity, targets)
+        total, values = self.loss(activity, targets, self.block.synapse.weight)
         if total is not None:
             descend(self.optimizer, total)
         for name, value in values.items():
@@ -150,8 +150,25 @@ class LocalRule(Rule):
         metrics["readout/pred"] = metrics.get("readout/pred", 0.0) + loss.detach()
         return logits.detach()
 
+    def loss_weights(self) -> dict[str, float]:
+        return {
+            f"{unit.name}/{term}": float(weight)
+            for unit in self.units
+            for term, weight in unit.loss.present_weights().items()
+        }
+
     @torch.no_grad()
     def evaluate(self, images: Tensor) -> Outcome:
         inference = self.network.infer(images)
         heads = [unit.loss.logits(rate.float()) for unit, rate in zip(self.units, inference.rates, strict=True)]
         return Outcome(inference, heads)
+
+    @torch.no_grad()
+    def similarities(self, images: Tensor, labels: Tensor) -> list[Similarity]:
+        batch = Batch(self.network.normalised(images), labels, self.network.classes)
+        was_training = self.training
+        self.eval()
+        rates = self.network.infer(images).rates
+        self.train(was_training)
+        found = (unit.loss.similarity_of(rate.float(), batch) for unit, rate in zip(self.units, rates, strict=True))
+        return [similarity for similarity in found if similarity is not None]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from snnhll.losses.loss import Similarity
 from snnhll.networks.network import Inference, Network
 
 Metrics = dict[str, Tensor]
@@ -54,6 +55,14 @@ class Rule(nn.Module, ABC):
         """Classify images [B, C, H, W] in [0, 1] without learning."""
         inference = self.network.infer(images)
         return Outcome(inference, [None] * len(inference.rates))
+
+    def loss_weights(self) -> dict[str, float]:
+        """Return the present weight of each term of each layer's loss, named `layer3/pred`; {} without local losses."""
+        return {}
+
+    def similarities(self, images: Tensor, labels: Tensor) -> list[Similarity]:
+        """Return how alike the layers find the images of a batch; none unless the losses compare samples."""
+        return []
 
     def scale_learning_rate(self, factor: float) -> None:
         """Set every learning rate to `factor` times its configured value."""

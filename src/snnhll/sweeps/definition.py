@@ -73,6 +73,11 @@ def names() -> list[str]:
     return sorted(path.stem for path in folder().glob("*.yaml"))
 
 
+def tables() -> list[str]:
+    """Return the names of the shipped sweeps that are tables of the thesis; the others are studies of our own."""
+    return [name for name in names() if name.startswith("table_")]
+
+
 def describe(name: str) -> str:
     """Return what the first comment of a shipped sweep says after its command."""
     return (folder() / f"{name}.yaml").read_text().partition("\n")[0].partition("   ")[2].strip()

@@ -101,9 +101,27 @@ def _jobs(
 def check_jobs(plan: Plan) -> None:
     """Check types and ranges of everything that the jobs would build. Raises UserError naming file, row and mistake."""
     for row in plan.sweep.rows:
-        with _told(plan.sweep.where(row)):
-            for job in plan.of(row)[:1]:
-                check_config(job.config)
+        _check_row(plan.sweep, row, plan.of(row))
+
+
+def mistakes(sweep: Sweep) -> list[str]:
+    """Return what is wrong with a sweep as its file has it: of every row the first mistake, with file and row."""
+    found = []
+    for row in sweep.rows:
+        try:
+            _check_row(sweep, row, _jobs(sweep, row, [], sweep.seeds[:1], {}))
+        except UserError as error:
+            found.append(str(error))
+    return found
+
+
+def _check_row(sweep: Sweep, row: Row, jobs: Sequence[Job]) -> None:
+    """Check what the jobs of a row would build, and the noise they are to be evaluated under."""
+    with _told(sweep.where(row)):
+        for job in jobs[:1]:
+            check_config(job.config)
+        if row.noise:
+            check_config(compose(row.noise))
 
 
 def _with_seed(template: Config, seed: int) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 Phase = Literal["test", "train"]
+Classifier = Callable[[Tensor], Tensor]  # images [B, C, H, W] in [0, 1] -> logits [B, classes], differentiable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,10 @@ class Noise(ABC):
         """Return images [B, C, H, W] disturbed by the numbers `generator`, on their device, draws next."""
         disturbed = self.disturb(images, generator)
         return disturbed.clamp(0, 1) if self.clip else disturbed
+
+    def against(self, network: Classifier | None, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Return images disturbed for `network`, which is to say `labels` [B] of them; only attacks look at these."""
+        return self(images, generator)
 
     @abstractmethod
     def disturb(self, images: Tensor, generator: torch.Generator) -> Tensor:
