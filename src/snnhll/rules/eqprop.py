@@ -104,7 +104,9 @@ class Coupled:
                     current = current + beta * (wanted - self.spikes[i])
             u, v_th = self.membranes[i] + current, self.thresholds[i]
             x = self.spikes[i] = (u >= v_th).to(u.dtype)
-            self.membranes[i] = (u - v_th * x).clamp(-v_th, v_th)  # a membrane does not run away from its bounds
+            self.membranes[i] = (u - v_th * x).clamp(
+                -2 * v_th, 2 * v_th
+            )  # else a phase begins with the last one's surplus
 
 
 def connections(network: Network) -> Sequence[tuple[nn.Parameter, nn.Parameter | None]]:
