@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from snnhll.build import Positive
 from snnhll.networks.network import Inference, Network
+from snnhll.networks.synapse import Synapse
 from snnhll.rules.layerwise import put_gradient
 from snnhll.rules.requirements import fully_connected, integrate_and_fire, plain_weights
 from snnhll.rules.rule import MakeOptimizer, Metrics, Outcome, Rule, correct
@@ -111,5 +112,5 @@ class Coupled:
 
 def connections(network: Network) -> Sequence[tuple[nn.Parameter, nn.Parameter | None]]:
     """Return weights and biases from the first block to the readout."""
-    layers = [*(block.synapse for block in network.blocks), network.readout]
+    layers: list[Synapse | nn.Linear] = [*(block.synapse for block in network.blocks), network.readout]
     return [(layer.weight, layer.bias) for layer in layers]
