@@ -204,7 +204,7 @@ def test_feedback_follows_the_forward_weights(make_network: MakeNetwork, make_ba
     """Behind the last layer there is the readout alone, so its feedback becomes the readout's weights."""
     net = make_network("64-12-9-n")
     rule = FDFARule(net, lambda p: torch.optim.SGD(list(p), lr=0.0), follow=0.02).double()
-    for step in range(400):
+    for step in range(160):
         torch.manual_seed(step)
         rule.step(*make_batch(32, seed=step % 4))
     cosine = torch.cosine_similarity(rule.feedback.matrices[1].flatten(), net.readout.weight.detach().flatten(), dim=0)

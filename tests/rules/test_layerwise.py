@@ -59,7 +59,7 @@ def test_hebb_and_oja_write_their_equations(
 ) -> None:
     net, (images, labels) = make_network(spec), make_batch()
     before, pieces = weights(net), in_pieces(net, images, False)
-    HebbRule(net, sgd, decay).double().step(images, labels)
+    HebbRule(net, sgd, decay, rate=0.1).double().step(images, labels)
     for block, weight, piece, change in zip(net.blocks, before, pieces, moved(net, before), strict=True):
         x, y = patches(block, piece.source.mean(0)), outputs(piece.spikes.mean(0).detach())
         expected = torch.zeros_like(weight.flatten(1))
@@ -73,7 +73,7 @@ def test_oja_bounds_the_weights_where_hebb_lets_them_grow(make_network: MakeNetw
     norms = []
     for decay in (False, True):
         net = make_network("64-12-n", "batch")
-        rule = HebbRule(net, lambda p: torch.optim.SGD(list(p), lr=0.5), decay).double()
+        rule = HebbRule(net, sgd, decay, rate=0.5).double()
         for step in range(200):
             rule.step(*make_batch(seed=step % 5))
         norms.append(net.blocks[0].synapse.weight.norm(dim=1).max().item())

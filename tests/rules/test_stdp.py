@@ -114,7 +114,7 @@ def test_it_learns_without_labels_what_votes_can_tell(make_data: Any) -> None:
     """Four quadrants: chance is a quarter."""
     data = make_data(per_class=40)
     torch.manual_seed(0)
-    rule = STDPRule(competing("64-16-n"), sgd).double().train()
+    rule = STDPRule(competing("64-16-n"), sgd, total=0.1).double().train()
     for epoch in range(4):
         for images, labels in data.train_batches(epoch):
             rule.step(images.double(), labels)

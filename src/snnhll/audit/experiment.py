@@ -7,7 +7,8 @@ Nothing of a rule is declared; a rule is whatever `Rule.step` does to the weight
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,22 +51,22 @@ class Step:
 
 
 class Bench:
-    """A rule, rebuilt for every step, with the batch that it learns from.
+    """A rule, copied for every step, with the batch that it learns from.
 
     Undisturbed steps come first: a head that starts at zero, for one, teaches its layer nothing in the first step.
     """
 
-    def __init__(self, make: Callable[[], Rule], images: Tensor, labels: Tensor, first: int = 2) -> None:
-        self.make, self.images, self.labels, self.first = make, images, labels, first
+    def __init__(self, rule: Rule, images: Tensor, labels: Tensor, first: int = 2) -> None:
+        self.rule, self.images, self.labels = rule.train(), images, labels
+        for i in range(first):
+            torch.manual_seed(1 + i)
+            rule.step(images.flip(0), labels.flip(0))
         self.plain = self.step(Disturbance())
         self.layers = len(self.plain.updates)
 
     def step(self, disturbance: Disturbance) -> Step:
-        """Let a fresh rule take one step and return what became of its layers."""
-        rule = self.make().train()
-        for i in range(self.first):
-            torch.manual_seed(1 + i)
-            rule.step(self.images.flip(0), self.labels.flip(0))
+        """Let a copy of the rule take one step and return what became of its layers."""
+        rule = copy.deepcopy(self.rule)
         tamper(rule, disturbance)
         network, before, step = rule.trained, snapshot(rule.trained), Step([])
         torch.manual_seed(0)

@@ -44,7 +44,7 @@ def audit(rule: str, overrides: Sequence[str]) -> Line:
 
     return Line(
         rule,
-        properties.measure(Bench(lambda: make(STEPS[0]), images, labels)),
+        properties.measure(Bench(make(STEPS[0]), images, labels)),
         cost.measure(make, STEPS, images, labels),
         None,
     )

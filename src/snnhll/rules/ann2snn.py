@@ -81,16 +81,16 @@ class ANN2SNNRule(Rule):
             out = v_th / scale.clamp(min=1e-6)
             half = v_th / (2 * self.network.steps) if self.shift else 0.0
             if block.norm is not None:
-                block.synapse.weight *= received
-                block.norm.gamma *= out
+                block.synapse.weight.mul_(received)
+                block.norm.gamma.mul_(out)
                 block.norm.beta.mul_(out).add_(half)
             else:
                 assert block.synapse.bias is not None
                 factor = block.synapse.weight if block.synapse.gain is None else block.synapse.gain
-                factor *= received * out
+                factor.mul_(received * out)
                 block.synapse.bias.mul_(out).add_(half)
             received = scale
-        self.network.readout.weight *= received
+        self.network.readout.weight.mul_(received)
 
 
 def top(activations: Tensor, percentile: float) -> Tensor:

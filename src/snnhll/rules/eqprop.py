@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from snnhll.build import Positive
 from snnhll.networks.network import Inference, Network
+from snnhll.networks.synapse import Synapse
 from snnhll.rules.layerwise import put_gradient
 from snnhll.rules.requirements import fully_connected, integrate_and_fire, plain_weights
 from snnhll.rules.rule import MakeOptimizer, Metrics, Outcome, Rule, correct
@@ -43,7 +44,7 @@ class EqPropRule(Rule):
         self.optimizers = [make_optimizer(network.parameters())]
         with torch.no_grad():
             for block in network.blocks:
-                block.synapse.weight *= scale
+                block.synapse.weight.mul_(scale)
 
     @torch.no_grad()
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
@@ -104,10 +105,12 @@ class Coupled:
                     current = current + beta * (wanted - self.spikes[i])
             u, v_th = self.membranes[i] + current, self.thresholds[i]
             x = self.spikes[i] = (u >= v_th).to(u.dtype)
-            self.membranes[i] = (u - v_th * x).clamp(-v_th, v_th)  # a membrane does not run away from its bounds
+            self.membranes[i] = (u - v_th * x).clamp(
+                -2 * v_th, 2 * v_th
+            )  # else a phase begins with the last one's surplus
 
 
 def connections(network: Network) -> Sequence[tuple[nn.Parameter, nn.Parameter | None]]:
     """Return weights and biases from the first block to the readout."""
-    readout = network.readout
-    return [*((block.synapse.weight, block.synapse.bias) for block in network.blocks), (readout.weight, readout.bias)]
+    layers: list[Synapse | nn.Linear] = [*(block.synapse for block in network.blocks), network.readout]
+    return [(layer.weight, layer.bias) for layer in layers]

@@ -29,7 +29,7 @@ class FDFARule(DFARule):
         self,
         network: Network,
         make_optimizer: MakeOptimizer,
-        follow: Annotated[float, Range(0, 1, open_low=True)] = 0.02,
+        follow: Annotated[float, Range(0, 1, open_low=True)] = 0.1,
         through_time: bool = True,
     ) -> None:
         super().__init__(network, make_optimizer, through_time=through_time)

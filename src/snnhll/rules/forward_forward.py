@@ -28,7 +28,7 @@ from snnhll.rules.rule import MakeOptimizer, Metrics, descend
 class ForwardForwardRule(LayerwiseRule):
     """Goodness of images with right and wrong labels. threshold: θ, goodness a neuron between the two."""
 
-    def __init__(self, network: Network, make_optimizer: MakeOptimizer, threshold: Positive = 0.1) -> None:
+    def __init__(self, network: Network, make_optimizer: MakeOptimizer, threshold: Positive = 0.2) -> None:
         super().__init__(network, make_optimizer)
         self.threshold = threshold
 

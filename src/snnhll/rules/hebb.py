@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import torch
 
+from snnhll.build import Positive
 from snnhll.networks.network import Network
 from snnhll.rules.layerwise import LayerwiseRule, put_gradient, rates
 from snnhll.rules.pieces import Piece
@@ -20,12 +21,15 @@ from snnhll.rules.rule import MakeOptimizer, Metrics
 
 
 class HebbRule(LayerwiseRule):
-    """Unsupervised correlation learning in every block. decay: Oja's term."""
+    """Unsupervised correlation learning in every block. decay: Oja's term. rate: η; the optimiser is the readout's."""
 
-    def __init__(self, network: Network, make_optimizer: MakeOptimizer, decay: bool = False) -> None:
+    def __init__(
+        self, network: Network, make_optimizer: MakeOptimizer, decay: bool = False, rate: Positive = 1e-3
+    ) -> None:
         super().__init__(network, make_optimizer)
         no_standardised_weights(network, "oja" if decay else "hebb")
         self.decay = decay
+        self.optimizers[:-1] = [torch.optim.SGD([block.synapse.weight], lr=rate) for block in network.blocks]
 
     @torch.no_grad()
     def learn_layer(self, i: int, piece: Piece, labels: torch.Tensor) -> Metrics:

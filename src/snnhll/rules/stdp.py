@@ -56,7 +56,7 @@ class STDPRule(Rule):
         tau_slow: Positive = 20.0,
         offset: NonNegative = 1.0,
         w_max: Positive = 1.0,
-        total: Annotated[float, Range(0, 1, open_low=True)] = 0.1,
+        total: Annotated[float, Range(0, 1, open_low=True)] = 0.02,
         homeostasis: NonNegative = 0.1,
         memory: Forgetting = 0.99,
     ) -> None:
@@ -89,7 +89,7 @@ class STDPRule(Rule):
         for piece, rate in zip(pieces, rates, strict=True):
             self.bound(piece.block.synapse)
             assert piece.block.synapse.bias is not None
-            piece.block.synapse.bias += self.homeostasis * (1 / rate.shape[1] - rate.mean(0))
+            piece.block.synapse.bias.add_(self.homeostasis * (1 / rate.shape[1] - rate.mean(0)))
         self.assign(rates[-1], labels)
         fired = {f"layer{i}/rate": rate.sum(1).mean() for i, rate in enumerate(rates, 1)}
         return fired | {"correct": correct(logits, labels)}
@@ -114,7 +114,7 @@ class STDPRule(Rule):
         """Keep the weights in [0, w_max], and the sum of each neuron's at `total` of the number of its inputs."""
         weight = synapse.weight
         weight.clamp_(min=0)
-        weight *= self.total * weight.shape[1] / weight.sum(1, keepdim=True).clamp(min=1e-8)
+        weight.mul_(self.total * weight.shape[1] / weight.sum(1, keepdim=True).clamp(min=1e-8))
         weight.clamp_(max=self.w_max)
 
     def assign(self, rate: Tensor, labels: Tensor) -> None:
