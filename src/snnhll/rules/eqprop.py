@@ -110,7 +110,7 @@ class Coupled:
             )  # else a phase begins with the last one's surplus
 
 
-def connections(network: Network) -> Sequence[tuple[nn.Parameter, nn.Parameter | None]]:
+def connections(network: Network) -> Sequence[tuple[Tensor, Tensor | None]]:
     """Return weights and biases from the first block to the readout."""
     layers: list[Synapse | nn.Linear] = [*(block.synapse for block in network.blocks), network.readout]
     return [(layer.weight, layer.bias) for layer in layers]

@@ -60,7 +60,7 @@ class LayerwiseRule(Rule):
         """Let block i learn from its own part of the pass; returns the values of its losses, by name."""
 
 
-def put_gradient(parameter: nn.Parameter | None, gradient: Tensor) -> None:
+def put_gradient(parameter: Tensor | None, gradient: Tensor) -> None:
     """Set a gradient that a rule has written out itself, where there is such a parameter."""
     if parameter is not None:
         parameter.grad = gradient.to(parameter.dtype)
