@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from snnhll.data import pipeline
 from snnhll.data.augment import Augment
 from snnhll.data.noise.gaussian import GaussianNoise
 from snnhll.data.noise.none import NoNoise
@@ -178,6 +179,19 @@ def test_evaluation_noise_is_seeded_and_differs_between_batches(images) -> None:
     assert not torch.allclose(added[0], added[1], atol=1e-3)
     pixels = torch.cat([x for x, _ in noisy(3)])
     assert (pixels.min().item(), pixels.max().item()) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
+def test_evaluation_noise_does_not_depend_on_the_batch_size(images, monkeypatch, batch_size: int) -> None:
+    monkeypatch.setattr(pipeline, "NOISE_BLOCK", 3)
+    data = Data(images, batch_size=8, seed=0)
+
+    def noisy(size: int) -> torch.Tensor:
+        return torch.cat([x for x, _ in data.eval_batches("train", size, noise=GaussianNoise(std=0.3))])
+
+    assert torch.equal(noisy(batch_size), noisy(4))
+    added = noisy(batch_size) - torch.cat([x for x, _ in data.eval_batches("train", 4)])
+    assert not torch.allclose(added[:3], added[3:6], atol=1e-3)
 
 
 def test_the_probe_holds_equally_many_training_images_of_each_class_in_order(images) -> None:

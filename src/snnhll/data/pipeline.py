@@ -21,6 +21,7 @@ from snnhll.errors import UserError
 
 Batch = tuple[Tensor, Tensor]
 SplitName = Literal["train", "val", "test"]
+NOISE_BLOCK = 100  # test images whose noise is drawn, or whose attack is computed, together
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,17 @@ class Data:
     ) -> Iterator[Batch]:
         """Yield a whole split in its own order, without augmentation, disturbed by `noise` whatever its phase.
 
-        The noise of a batch depends on (seed, split, position) and on batch_size; an attack also on `network`, its
+        The noise of an image depends on (seed, split, position), not on batch_size; an attack also on `network`, its
         target. An empty split, as "val" with validation = 0, yields nothing.
         """
         part = self.splits[split]
         for first in range(0, len(part), batch_size):
-            batch = slice(first, first + batch_size)
-            labels, key = part.labels[batch], (seed, "noise", split, first)
-            yield self._unit(part.images[batch], labels, noise, key, network), labels
+            batch = range(first, min(first + batch_size, len(part)))
+            labels = part.labels[batch.start : batch.stop]
+            if noise is None:
+                yield to_unit(part.images[batch.start : batch.stop]), labels
+            else:
+                yield self._disturbed(part, batch, noise, (seed, "noise", split), network), labels
 
     def probe(self) -> Batch:
         """Return training images and labels, about a batch: equally many of each class, two at least, class after
@@ -118,6 +122,17 @@ class Data:
         per_class = max(2, self.batch_size // len(self.classes))
         places = torch.cat([(train.labels == c).nonzero().flatten()[:per_class] for c in range(len(self.classes))])
         return to_unit(train.images[places]), train.labels[places]
+
+    def _disturbed(
+        self, part: Split, batch: range, noise: Noise, key: tuple[int | str, ...], network: Classifier | None
+    ) -> Tensor:
+        """Return the images of `batch`, disturbed in blocks that lie where they do whatever the size of a batch."""
+        pieces = []
+        for start in range(batch.start - batch.start % NOISE_BLOCK, batch.stop, NOISE_BLOCK):
+            block = slice(start, start + NOISE_BLOCK)
+            images = self._unit(part.images[block], part.labels[block], noise, (*key, start), network)
+            pieces.append(images[max(batch.start - start, 0) : batch.stop - start])
+        return torch.cat(pieces)
 
     def _unit(
         self,
