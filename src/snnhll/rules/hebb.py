@@ -10,6 +10,8 @@ a normalisation. Biases and normalisation do not learn. The readout learns by it
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from snnhll.networks.network import Network
@@ -21,6 +23,8 @@ from snnhll.rules.rule import MakeOptimizer, Metrics
 
 class HebbRule(LayerwiseRule):
     """Unsupervised correlation learning in every block. decay: Oja's term."""
+
+    gradient: ClassVar[bool] = False
 
     def __init__(self, network: Network, make_optimizer: MakeOptimizer, decay: bool = False) -> None:
         super().__init__(network, make_optimizer)
