@@ -40,7 +40,7 @@ OVERRIDES = {
     "data=minst": "data=minst: no such option. Did you mean 'mnist'?",
     "experiment=hll_mnist": "experiment=hll_mnist: no such option. Did you mean 'hll_mnist_mlp'?",
     "loss=3": "loss=3: expected the name of an option.",
-    "neuron=null": "neuron=null: expected the name of an option. Known: if, lif.",
+    "neuron=null": "neuron=null: expected the name of an option. Known: adaptive_lif, ",
     "trainer.update=onlin": "trainer.update: 'onlin' is not an option. Did you mean 'online'?",
     "~loss": "loss: missing",
     "~seed": "seed: missing",
