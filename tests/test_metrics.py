@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from snnhll.metrics import Evaluation, connections, evaluate, operations
+from snnhll.metrics import Evaluation, connections, energy, evaluate, operations
 from snnhll.networks.network import Inference, Network
 from snnhll.rules.rule import Metrics, Outcome, Rule
 
@@ -131,6 +131,13 @@ def test_convolutions_count_at_every_position(make_network: MakeNetwork, make_ba
     assert accumulates == pytest.approx(expected.item() / len(images), rel=1e-6)
 
 
+def test_energy_is_that_of_additions_and_of_multiplications_with_addition() -> None:
+    """Horowitz 2014: 0.9 pJ for a 32-bit floating-point addition at 45 nm, 3.7 pJ for a multiplication."""
+    assert energy(1000, 0) == pytest.approx(0.9)
+    assert energy(0, 1000) == pytest.approx(0.9 + 3.7)
+    assert energy(2e6, 1e6) == pytest.approx(2 * 900 + 4600)
+
+
 def test_connections(make_network: MakeNetwork) -> None:
     net = make_network("4C3-P2-6C5s2-FC9-n")
-    assert [connections(block) for block in net.blocks] == [4 * 9 * 64, 6 * 4 * 25 * 4, 9 * 24]
+    assert [connections(block.synapse) for block in net.blocks] == [4 * 9 * 64, 6 * 4 * 25 * 4, 9 * 24]

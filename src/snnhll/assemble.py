@@ -102,11 +102,12 @@ def build_network(config: Config, chosen: Settings, problem: Problem) -> Network
         return option(config, "neuron", chosen.trust, surrogate=surrogate)
 
     layout = chosen.architecture
+    encoding = option(config, "encoding", chosen.trust)
     return Network(
-        parse(layout.spec, problem.shape, problem.classes, layout.width),
+        parse(layout.spec, problem.shape, problem.classes, layout.width, encoding.coded_shape(problem.shape)),
         problem.classes,
         chosen.trainer.steps,
-        option(config, "encoding", chosen.trust),
+        encoding,
         make_neuron,
         torch.tensor(problem.mean),
         torch.tensor(problem.std),
@@ -167,9 +168,22 @@ def load(run_dir: str | Path, device: str = "cpu") -> Network:
 
 def load_rule(run_dir: str | Path, device: str = "cpu") -> tuple[Rule, Config]:
     """Return the trained rule of a run folder, in evaluation mode, and its configuration."""
+    where = pick_device(device)
+    config, chosen, state = _stored(Path(run_dir), where)
+    rule = build_rule(config, chosen, Problem(**state["problem"])).to(where)
+    rule.load_state_dict(state["rule"]["module"])
+    return rule.eval(), config
+
+
+def load_problem(run_dir: str | Path) -> Problem:
+    """Return the problem that the network of a run folder was made for."""
+    return Problem(**_stored(Path(run_dir), torch.device("cpu"))[2]["problem"])
+
+
+def _stored(path: Path, where: torch.device) -> tuple[Config, Settings, dict[str, Any]]:
+    """Return configuration and checkpoint of a run folder. Raises UserError when it holds none, or a damaged one."""
     from omegaconf import OmegaConf
 
-    path = Path(run_dir)
     if not (path / "config.yaml").exists() or not (path / "checkpoint.pt").exists():
         raise UserError(f"{path}: no run here with a checkpoint; expected config.yaml and checkpoint.pt in it.")
     try:
@@ -177,9 +191,6 @@ def load_rule(run_dir: str | Path, device: str = "cpu") -> tuple[Rule, Config]:
         chosen = settings(config)
     except Exception as error:
         raise UserError(f"{path / 'config.yaml'} is damaged; train the run again with force=true.") from error
-    where = pick_device(device)
     state = checkpoint.load(path / "checkpoint.pt", identity(config), where)
     assert state is not None
-    rule = build_rule(config, chosen, Problem(**state["problem"])).to(where)
-    rule.load_state_dict(state["rule"]["module"])
-    return rule.eval(), config
+    return config, chosen, state

@@ -17,7 +17,7 @@ from snnhll import memory
 from snnhll.allocator import tune
 from snnhll.assemble import Parts, assemble
 from snnhll.config import Config, Settings, compose, identity, settings
-from snnhll.metrics import Evaluation, evaluate, operations
+from snnhll.metrics import Evaluation, energy, evaluate, operations
 from snnhll.ops import which
 from snnhll.reports.run_pictures import draw_run
 from snnhll.results import Result, RunFolder, finished, run_path, write_atomic
@@ -123,7 +123,9 @@ def _describe(result: Result, parts: Parts, test: Evaluation, progress: Progress
     result.firing_rates, result.silent_share, result.saturated_share = test.rates, test.silent, test.saturated
     result.samples_per_second = progress.samples / max(progress.seconds, 1e-9)
     result.parameters = sum(p.numel() for p in network.parameters())
-    result.synaptic_operations_per_image, result.multiply_accumulates_per_image = operations(network, test.inputs)
+    accumulates, multiplies = operations(network, test.inputs)
+    result.synaptic_operations_per_image, result.multiply_accumulates_per_image = accumulates, multiplies
+    result.energy_nj_per_image = energy(accumulates, multiplies)
     result.data_variant = parts.data.variant
     probe = torch.zeros(1, 1, 1, device=parts.data.device, dtype=network.precision)
     result.backend = which(probe, network.blocks[0].neuron.surrogate)

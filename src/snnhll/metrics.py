@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from snnhll.networks.block import Block
 from snnhll.networks.network import Network
+from snnhll.networks.synapse import Synapse
 from snnhll.rules.rule import Rule
 
 SATURATED = 0.95
+MULTIPLY_ACCUMULATE, ACCUMULATE = 4.6e-3, 0.9e-3  # nJ, 32-bit floating point at 45 nm (Horowitz 2014, figure 1.1.9)
 
 
 @dataclass
@@ -21,8 +22,8 @@ class Evaluation:
     readout, last.
 
     silent, saturated: share of neurons that never fired, or fired at 95 % of the steps or more, over all images.
-    confusion: [classes, classes], true by predicted. inputs: mean presynaptic activity of each block and, last, the
-    readout.
+    confusion: [classes, classes], true by predicted. inputs: mean presynaptic activity of each synapse of the blocks
+    and, last, the readout.
     """
 
     accuracy: float | None
@@ -80,11 +81,11 @@ def _plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return None if a is None or b is None else a + b
 
 
-def connections(block: Block) -> int:
-    """Return the number of synapses of a block, counted at every position a convolution visits."""
-    weights = block.synapse.weight
-    positions = block.layer.out_shape[1] * block.layer.out_shape[2] if block.layer.kind == "conv" else 1
-    return weights.numel() * positions
+def connections(synapse: Synapse) -> int:
+    """Return the number of connections of a layer, counted at every position a convolution visits."""
+    layer = synapse.layer
+    positions = layer.out_shape[1] * layer.out_shape[2] if layer.kind == "conv" else 1
+    return synapse.weight.numel() * positions
 
 
 def operations(network: Network, inputs: list[float]) -> tuple[float, float]:
@@ -94,7 +95,13 @@ def operations(network: Network, inputs: list[float]) -> tuple[float, float]:
     multiply-accumulate per synapse, once an image when it is constant over time, as under direct encoding. inputs:
     `Evaluation.inputs`.
     """
-    analog = float(connections(network.blocks[0])) if network.encoding.normalised else 0.0
-    synapses = [*map(connections, network.blocks), network.readout.weight.numel()]
+    analog = float(connections(network.blocks[0].synapse)) if network.encoding.normalised else 0.0
+    synapses = [connections(synapse) for block in network.blocks for synapse in block.synapses]
+    synapses.append(network.readout.weight.numel())
     spiking = list(zip(synapses, inputs, strict=True))[1 if analog else 0 :]
     return sum(network.steps * rate * fan for fan, rate in spiking), analog
+
+
+def energy(accumulates: float, multiplies: float) -> float:
+    """Return the energy of an inference in nJ, of its arithmetic alone: what memory takes comes on top."""
+    return ACCUMULATE * accumulates + MULTIPLY_ACCUMULATE * multiplies

@@ -52,6 +52,7 @@ class Result:
     parameters: int | None = None
     synaptic_operations_per_image: float | None = None
     multiply_accumulates_per_image: float | None = None
+    energy_nj_per_image: float | None = None
     device: str = ""
     backend: str = ""
     versions: dict[str, str] = field(default_factory=dict)

@@ -66,6 +66,7 @@ def finish() -> Finish:
             "wall_seconds": 100.0 + job.seed,
             "peak_memory_bytes": 2**20 * (200 + job.seed),
             "synaptic_operations_per_image": 1e5,
+            "energy_nj_per_image": 90.0 + job.seed,
             "commit": "0123456789ab",
         }
         result = Result(

@@ -17,6 +17,8 @@ COMMANDS = {
     "sweep": "run a table of the thesis, or a sweep file of your own",
     "report": "tables and figures of sweeps and runs, beside the published values",
     "eval": "evaluate finished runs again, for instance under noise",
+    "export": "write a trained network as NIR, for neuromorphic hardware, or as ONNX",
+    "plot": "draw neurons, codes of the input and surrogate derivatives",
     "ls": "list the options of every configuration group",
     "show": "print the composed configuration",
     "validate": "compose and check every option, preset and sweep",

@@ -14,5 +14,8 @@ class Direct(Encoding):
 
     normalised: ClassVar[bool] = True
 
-    def forward(self, images: Tensor, steps: int) -> Tensor:
+    def code(self, images: Tensor, steps: int) -> Tensor:
         return images.unsqueeze(0)
+
+    def decode(self, coded: Tensor) -> Tensor:
+        return coded[0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -14,15 +12,16 @@ from snnhll.encodings.encoding import Encoding
 class Poisson(Encoding):
     """Independent spikes with probability `rate` times the pixel, in [0, 1]; the same draw for every evaluation."""
 
-    normalised: ClassVar[bool] = False
-
     def __init__(self, rate: Fraction = 1.0) -> None:
         super().__init__()
         self.rate = rate
 
-    def forward(self, images: Tensor, steps: int) -> Tensor:
+    def code(self, images: Tensor, steps: int) -> Tensor:
         chance = (self.rate * images).expand(steps, *images.shape)
         draw = None if self.training else torch.Generator(images.device).manual_seed(0)
         return (torch.rand(chance.shape, generator=draw, device=images.device, dtype=images.dtype) < chance).to(
             images.dtype
         )
+
+    def decode(self, coded: Tensor) -> Tensor:
+        return coded.mean(0) / max(self.rate, 1e-9)

@@ -42,6 +42,15 @@ class Block(nn.Module):
         """Return the spikes [T, B, ...], before dropout and pooling."""
         return self.neuron(self.current(x), steps, through_time)
 
+    @property
+    def synapses(self) -> list[Synapse]:
+        """Every synapse of the block, for counting operations."""
+        return [self.synapse]
+
+    def trace(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """Return membrane potentials and spikes, both [T, B, ...], for pictures."""
+        return self.neuron.trace(self.current(x), steps)
+
     def gate(self, like: Tensor) -> Tensor | None:
         """Return the dropout mask [B, ...], scaled by 1/(1-p) and shared over time; None when nothing is dropped."""
         if not self.training or self.dropout == 0:

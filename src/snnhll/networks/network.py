@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from snnhll.encodings.encoding import Encoding
 from snnhll.networks.block import Block, Norm
 from snnhll.networks.rates import Signal, rate_inference
+from snnhll.networks.residual import Residual
 from snnhll.networks.spec import Layer
 from snnhll.neurons.neuron import Neuron
 
@@ -21,7 +22,7 @@ from snnhll.neurons.neuron import Neuron
 @dataclass(frozen=True)
 class Inference:
     """logits [B, classes]; rates: mean over time of each block's spikes, [B, ...]. inputs: that of what each
-    block received and, last, the readout."""
+    synapse of the blocks received and, last, the readout."""
 
     logits: Tensor
     rates: list[Tensor]
@@ -52,7 +53,10 @@ class Network(nn.Module):
         self.steps, self.classes, self.precision = steps, classes, precision
         self.encoding = encoding
         self.blocks: list[Block] = nn.ModuleList(  # type: ignore[assignment]
-            Block(layer, make_neuron(), norm, dropout) for layer in layers
+            Block(layer, make_neuron(), norm, dropout)
+            if layer.shortcut == "none"
+            else Residual(layer, make_neuron, norm, dropout)
+            for layer in layers
         )
         features = int(torch.tensor(layers[-1].pooled_shape).prod())
         self.readout = nn.Linear(features, classes)
@@ -83,10 +87,20 @@ class Network(nn.Module):
         signal = Signal.of(self.encode(images))
         rates, inputs = [], []
         for block in self.blocks:
-            inputs.append(signal.rate)
-            rate, signal = rate_inference(block, signal, self.steps)
+            rate, signal, received = self._infer(block, signal)
             rates.append(rate)
+            inputs += received
         return Inference(self.classify(signal.rate), rates, [*inputs, signal.rate])
+
+    def _infer(self, block: Block, signal: Signal) -> tuple[Tensor, Signal, list[Tensor]]:
+        """Return rate and outgoing signal of a block, and the rates that each of its synapses receives."""
+        if not isinstance(block, Residual):
+            return *rate_inference(block, signal, self.steps), [signal.rate]
+        _, between = rate_inference(block.first, signal, self.steps)
+        with torch.no_grad():
+            spikes = block.join(signal.spikes, between.spikes, self.steps)
+            sent = block.transmit(spikes, None).to(self.precision)
+        return spikes.mean(0), Signal.of(sent), block.received(signal.rate, between.rate)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [B, classes], the mean over time of the readout; differentiable through time."""
@@ -105,6 +119,6 @@ class Network(nn.Module):
         """Yield membrane potentials and spikes of every layer, both [T, B, ...], for pictures."""
         x = self.encode(images)
         for block in self.blocks:
-            membrane, spikes = block.neuron.trace(block.current(x), self.steps)
+            membrane, spikes = block.trace(x, self.steps)
             yield membrane, spikes
             x = block.transmit(spikes.to(self.precision), None)

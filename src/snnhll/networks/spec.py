@@ -3,6 +3,7 @@
     784-1024-10                              fully connected: input size, hidden sizes, classes
     128C3-256C3-P2-FC1024-FC10               128 channels 3x3 (stride 1, same padding), 2x2 max pooling, FC layers
     64C3s2-FC10                              s2: stride 2
+    64C3-64SEW3-128MS3s2-FC10                residual blocks of two 3x3 convolutions (snnhll/networks/residual.py)
 
 The last layer is the linear readout. `n` in its place stands for the number of classes: `784-1024-n`, `12C5-P2-FCn`.
 """
@@ -17,16 +18,22 @@ from typing import Literal
 from snnhll.errors import UserError
 
 Shape = tuple[int, ...]
+Shortcut = Literal["none", "spikes", "membrane"]
 
 _SIZE = "([0-9]{1,9})"
 _CONV = re.compile(rf"{_SIZE}C{_SIZE}(?:s{_SIZE})?\Z")
+_RESIDUAL = re.compile(rf"{_SIZE}(SEW|MS){_SIZE}(?:s{_SIZE})?\Z")
+_SHORTCUTS: dict[str, Shortcut] = {"SEW": "spikes", "MS": "membrane"}
 _POOL = re.compile(rf"P{_SIZE}\Z")
 _FULL = re.compile(rf"(?:FC)?{_SIZE}\Z")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One spiking layer: a synapse, its neurons and the pooling that follows. Shapes are without the batch."""
+    """One spiking layer: a synapse, its neurons and the pooling that follows. Shapes are without the batch.
+
+    shortcut: where the input of a residual block of two such layers joins its output; "none" for a plain layer.
+    """
 
     kind: Literal["conv", "linear"]
     in_shape: Shape
@@ -34,6 +41,7 @@ class Layer:
     kernel: int = 1
     stride: int = 1
     pool: int = 1
+    shortcut: Shortcut = "none"
 
     @property
     def out_shape(self) -> Shape:
@@ -50,32 +58,40 @@ class Layer:
         return (self.units, *(size // self.pool for size in self.out_shape[1:]))
 
 
-def parse(spec: str, image: Shape, classes: int, width: float = 1.0) -> tuple[Layer, ...]:
+def parse(spec: str, image: Shape, classes: int, width: float = 1.0, coded: Shape | None = None) -> tuple[Layer, ...]:
     """Return the hidden layers of `spec` for images of shape (C, H, W).
 
-    width multiplies the channels of every convolution or, in a net without one, every hidden layer.
+    width multiplies the channels of every convolution or, in a net without one, every hidden layer. coded: shape that
+    the first layer receives, where a code has more channels than the image.
     Raises UserError, naming layer and size, when the string does not parse or does not fit image or classes.
     """
     tokens = _tokens(spec, image)
     if len(tokens) < 2:
         raise UserError(f"architecture.spec: {spec!r} has no hidden layer; expected for example 784-1024-10.")
     _check_readout(spec, tokens.pop(), classes)
-    wide_linear = not any(_CONV.match(t) for t in tokens)
+    wide_linear = not any(_CONV.match(t) or _RESIDUAL.match(t) for t in tokens)
     layers: list[Layer] = []
     for position, token in enumerate(tokens, 1):
         where = f"architecture.spec: layer {position} ({token}) of {spec!r}"
-        shape = layers[-1].pooled_shape if layers else image
+        shape = layers[-1].pooled_shape if layers else coded or image
         if match := _POOL.match(token):
             if not layers or layers[-1].pool > 1:
                 raise UserError(f"{where}: pooling must follow a convolution.")
             layers[-1] = _pooled(layers[-1], int(match[1]), where)
         elif match := _CONV.match(token):
-            layers.append(_conv(match, shape, width, where))
+            layers.append(_conv(match[1], match[2], match[3], shape, width, where))
+        elif match := _RESIDUAL.match(token):
+            if not layers:
+                raise UserError(f"{where}: a residual block adds spikes; put a convolution before it, as in 16C3.")
+            plain = _conv(match[1], match[3], match[4], shape, width, where)
+            layers.append(replace(plain, shortcut=_SHORTCUTS[match[2]]))
         elif match := _FULL.match(token):
             units = round(int(match[1]) * (width if wide_linear else 1))
             layers.append(Layer("linear", (prod(shape),), _positive(units, where)))
         else:
-            raise UserError(f"{where}: cannot read this layer; expected 128C3, P2, FC1024 or a number.")
+            raise UserError(
+                f"{where}: cannot read this layer; expected 128C3, P2, FC1024 or a number (residual: 128SEW3)."
+            )
     return tuple(layers)
 
 
@@ -109,13 +125,13 @@ def _positive(units: int, where: str) -> int:
     return units
 
 
-def _conv(match: re.Match[str], shape: Shape, width: float, where: str) -> Layer:
-    channels, kernel, stride = round(int(match[1]) * width), int(match[2]), int(match[3] or 1)
+def _conv(channels: str, side: str, step: str | None, shape: Shape, width: float, where: str) -> Layer:
+    units, kernel, stride = round(int(channels) * width), int(side), int(step or 1)
     if len(shape) != 3:
         raise UserError(f"{where}: a convolution cannot follow a fully connected layer.")
     if kernel % 2 == 0 or stride < 1:
         raise UserError(f"{where}: kernel size must be odd and stride at least 1, got {kernel} and {stride}.")
-    return Layer("conv", shape, _positive(channels, where), kernel, stride)
+    return Layer("conv", shape, _positive(units, where), kernel, stride)
 
 
 def _pooled(layer: Layer, pool: int, where: str) -> Layer:

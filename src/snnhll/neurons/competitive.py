@@ -9,6 +9,8 @@ rules that follow a gradient cannot train it.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,6 +23,8 @@ from snnhll.surrogates.surrogate import Surrogate
 
 class Competitive(Neuron):
     """decay: λ per time step. v_th: threshold. inhibition: what the winner takes from the membranes of the others."""
+
+    differentiable: ClassVar[bool] = False
 
     def __init__(
         self, surrogate: Surrogate, decay: Decay = ONE_STEP, v_th: Positive = 1.0, inhibition: NonNegative = 1.0

@@ -50,6 +50,10 @@ class LIF(Neuron):
         return None if self.decay_logit is not None else self.settings
 
     @property
+    def threshold(self) -> float:
+        return self.settings.v_th
+
+    @property
     def decay(self) -> Tensor | float:
         return self.settings.decay if self.decay_logit is None else torch.sigmoid(self.decay_logit)
 

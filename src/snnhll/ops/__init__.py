@@ -1,6 +1,6 @@
 """The hot kernels and their one dispatch point. `reference` defines them; `cpu` is the same, compiled."""
 
 from snnhll.ops.dispatch import lif_pass, lif_sequence, moments, rate_gradient, which
-from snnhll.ops.signature import LIFSettings, Pass
+from snnhll.ops.signature import LIFSettings, Pass, check_steps
 
-__all__ = ["LIFSettings", "Pass", "lif_pass", "lif_sequence", "moments", "rate_gradient", "which"]
+__all__ = ["LIFSettings", "Pass", "check_steps", "lif_pass", "lif_sequence", "moments", "rate_gradient", "which"]

@@ -17,6 +17,7 @@ LOWER_IS_BETTER = (
     "parameters",
     "synaptic_operations_per_image",
     "multiply_accumulates_per_image",
+    "energy_nj_per_image",
 )
 _NUMBERS = ("float | None", "int | None", "int", "float")
 

@@ -136,9 +136,9 @@ def _raster(path: Path, network: Network, images: Tensor) -> Path:
         top.set(title=f"layer {i + 1}", xlabel="time step", xlim=(0.5, len(spikes) + 0.5))
         for j, unit in enumerate(shown[len(shown) // (2 * TRACED_NEURONS) :: max(len(shown) // TRACED_NEURONS, 1)]):
             bottom.plot(range(1, len(spikes) + 1), membrane[:, unit], "o-", ms=3, color=style.COLOURS[j + 1])
-        compiled = network.blocks[i].neuron.compiled
-        if compiled is not None:
-            bottom.axhline(compiled.v_th, color="black", lw=0.8, ls="--")
+        threshold = network.blocks[i].neuron.threshold
+        if threshold is not None:
+            bottom.axhline(threshold, color="black", lw=0.8, ls="--")
         bottom.set(xlabel="time step", xlim=(0.5, len(spikes) + 0.5))
     panels[0].set_ylabel("neurons that fire, busiest first")
     panels[len(traces)].set_ylabel("membrane potential")

@@ -5,6 +5,7 @@ The palette is that of Okabe and Ito (2008) with grey in place of yellow, which 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -28,12 +29,22 @@ SETTINGS = {
 }
 
 
-def figure(columns: int = 1, rows: int = 1, width: float = 5.0, height: float = 3.4) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `rows` by `columns` panels and its axes in reading order; sizes in inches a panel."""
+def figure(
+    columns: int = 1,
+    rows: int = 1,
+    width: float = 5.0,
+    height: float = 3.4,
+    heights: Sequence[float] | None = None,
+    widths: Sequence[float] | None = None,
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `rows` by `columns` panels and its axes in reading order; sizes in inches a panel.
+
+    heights, widths: of the rows and columns among each other, equal by default.
+    """
     with rc_context(SETTINGS):
         picture = Figure(figsize=(width * columns, height * rows), layout="constrained")
         FigureCanvasAgg(picture)
-        axes = picture.subplots(rows, columns, squeeze=False)
+        axes = picture.subplots(rows, columns, squeeze=False, height_ratios=heights, width_ratios=widths)
         return picture, [ax for row in axes for ax in row]
 
 

@@ -199,7 +199,9 @@ def _details(metric: Metric) -> dict[str, str]:
     """Return which further metrics stand beside one, by their heading."""
     if metric.name == DROP:
         return {"clean": "test_accuracy"}
-    return {"best on validation": "test_accuracy_best_val"} if metric.name == "test_accuracy" else {}
+    if metric.name == "test_accuracy":
+        return {"best on validation": "test_accuracy_best_val", "nJ an image": "energy_nj_per_image"}
+    return {}
 
 
 def _mark_best(table: Table) -> None:

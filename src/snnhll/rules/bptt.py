@@ -5,6 +5,8 @@ One loss at the readout, CE(y, mean over t of W s^L[t]), its gradient through al
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,6 +16,8 @@ from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct, descend
 
 class BPTTRule(Rule):
     """Global backpropagation on the same network that the local rules train."""
+
+    residual: ClassVar[bool] = True
 
     def __init__(self, network: Network, make_optimizer: MakeOptimizer) -> None:
         super().__init__(network)

@@ -8,7 +8,7 @@ Crafton et al. 2019). The readout descends cross-entropy on its detached input, 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct
 
 class DFARule(Rule):
     """Direct feedback of the output error. through_time: whether a layer's gradient crosses its own time steps."""
+
+    residual: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ within each time step. No weight is used backwards; what B^l learns is what the 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ from snnhll.rules.rule import MakeOptimizer, Metrics
 
 class FDFARule(DFARule):
     """Direct feedback whose matrices follow directional derivatives. follow: α."""
+
+    residual: ClassVar[bool] = False
 
     def __init__(
         self,

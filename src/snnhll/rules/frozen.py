@@ -3,6 +3,8 @@ learned."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from snnhll.rules.layerwise import LayerwiseRule
@@ -12,6 +14,9 @@ from snnhll.rules.rule import Metrics
 
 class FrozenRule(LayerwiseRule):
     """No block learns. Statistics of a normalisation do follow the data."""
+
+    residual: ClassVar[bool] = True
+    gradient: ClassVar[bool] = False
 
     @torch.no_grad()
     def learn_layer(self, i: int, piece: Piece, labels: torch.Tensor) -> Metrics:

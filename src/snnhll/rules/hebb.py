@@ -10,6 +10,8 @@ a normalisation. Biases and normalisation do not learn. The readout learns by it
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from snnhll.build import Positive
@@ -22,6 +24,8 @@ from snnhll.rules.rule import MakeOptimizer, Metrics
 
 class HebbRule(LayerwiseRule):
     """Unsupervised correlation learning in every block. decay: Oja's term. rate: η; the optimiser is the readout's."""
+
+    gradient: ClassVar[bool] = False
 
     def __init__(
         self, network: Network, make_optimizer: MakeOptimizer, decay: bool = False, rate: Positive = 1e-3

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from snnhll.networks.rates import Signal, rate_forward
 from snnhll.networks.spec import Layer
 from snnhll.rules.course import Course
 from snnhll.rules.layerwise import learn_readout
+from snnhll.rules.requirements import plain_blocks
 from snnhll.rules.rule import MakeOptimizer, Metrics, Outcome, Rule, correct, descend
 
 Update = Literal["online", "accumulate", "final", "rate"]
@@ -65,6 +66,8 @@ class Running:
 class LocalRule(Rule):
     """Local losses per layer, and a linear readout trained by cross-entropy on its detached input."""
 
+    residual: ClassVar[bool] = True
+
     def __init__(
         self,
         network: Network,
@@ -73,6 +76,8 @@ class LocalRule(Rule):
         update: Update = "accumulate",
     ) -> None:
         super().__init__(network)
+        if update in ("online", "rate"):
+            plain_blocks(network)
         self.update = update
         self.losses: list[HybridLoss] = torch.nn.ModuleList(  # type: ignore[assignment]
             make_loss(block.layer) for block in network.blocks

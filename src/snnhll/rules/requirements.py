@@ -17,6 +17,23 @@ def integrate_and_fire(block: Block, rule: str) -> float:
     return settings.v_th
 
 
+def plain_blocks(network: Network) -> None:
+    """Raise UserError for a network with residual blocks."""
+    if any(block.layer.shortcut != "none" for block in network.blocks):
+        raise UserError(
+            "architecture.spec: this rule has no equations for residual blocks; use rule=bptt, dfa, frozen, or "
+            "rule=local with trainer.update=accumulate or final."
+        )
+
+
+def differentiable(network: Network) -> None:
+    """Raise UserError for neurons without a surrogate derivative."""
+    if not all(block.neuron.differentiable for block in network.blocks):
+        raise UserError(
+            "neuron: these neurons have no surrogate derivative, which this rule follows; use neuron=lif, or rule=stdp."
+        )
+
+
 def fully_connected(network: Network, rule: str) -> None:
     """Raise UserError for a network with convolutions."""
     if any(block.layer.kind == "conv" for block in network.blocks):

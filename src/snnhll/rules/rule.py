@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from snnhll.losses.loss import Similarity
 from snnhll.networks.network import Inference, Network
+from snnhll.rules.requirements import differentiable, plain_blocks
 
 Metrics = dict[str, Tensor]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -30,10 +31,21 @@ class Outcome:
 
 
 class Rule(nn.Module, ABC):
-    """A network with the means to train it. `optimizers` is the list of all optimisers the rule steps."""
+    """A network with the means to train it. `optimizers` is the list of all optimisers the rule steps.
+
+    residual: whether it trains residual blocks. gradient: whether it follows the surrogate derivative of the neurons.
+    What a rule cannot train it refuses with a UserError.
+    """
+
+    residual: ClassVar[bool] = False
+    gradient: ClassVar[bool] = True
 
     def __init__(self, network: Network) -> None:
         super().__init__()
+        if not self.residual:
+            plain_blocks(network)
+        if self.gradient:
+            differentiable(network)
         self.network = network
         self.optimizers: list[Optimizer] = []
 

@@ -18,7 +18,7 @@ class that it fired most for, and the class of the highest mean rate wins. The v
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -43,6 +43,8 @@ class STDPRule(Rule):
     offset: of the asymmetric kind, the presynaptic trace below which a synapse weakens. homeostasis: η_b. memory: how
     much of the count of responses, which assigns the classes, is kept from batch to batch.
     """
+
+    gradient: ClassVar[bool] = False
 
     def __init__(
         self,

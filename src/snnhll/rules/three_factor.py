@@ -13,7 +13,7 @@ needs its own pre- and postsynaptic rates and the kernels of the batch, and noth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -73,6 +73,8 @@ class ThreeFactorRule(LocalRule):
     gradient that rule=local follows under trainer.update=rate. "rate": the surrogate at W p - v_th, from rates alone.
     Raises UserError for a loss, kernel, neuron or normalisation whose gradient has not this form.
     """
+
+    residual: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -88,7 +88,8 @@ class ConsoleTracker(Tracker):
                 else f"; best on validation {result.test_accuracy_best_val:.2%}"
             )
             + f")  {result.wall_seconds:.0f} s  peak {(result.peak_memory_bytes or 0) / 2**20:.0f} MiB  "
-            f"{result.synaptic_operations_per_image:.3g} synaptic operations an image\n"
+            f"{result.synaptic_operations_per_image:.3g} synaptic operations, "
+            f"{result.energy_nj_per_image:.3g} nJ an image\n"
             f"result   {escape(result.run_dir)}/result.json"
         )
 

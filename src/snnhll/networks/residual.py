@@ -1,0 +1,66 @@
+"""Residual blocks of two convolutional spiking layers, with one local loss a block.
+
+    s1 = layer 1 of x,   I2 = current of layer 2 for s1
+    spikes (SEW, Fang et al. 2021):  s2 = neurons(I2),         out = s2 + shortcut(x)
+    membrane:                        out = neurons(I2 + shortcut(x))
+
+The shortcut is x itself where the shapes agree; else a 1x1 convolution with the block's stride and normalisation,
+followed by neurons of its own in the first case, where spikes are added. There `out` counts spikes: 0, 1, 2, ... The
+second adds to the membrane, after MS-ResNet (Hu et al. 2021); there the sum of membranes passes on to the next block,
+while here every block sends spikes, since nothing but spikes may cross between layers that learn locally.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from torch import Tensor
+
+from snnhll.networks.block import Block, Norm
+from snnhll.networks.spec import Layer
+from snnhll.networks.synapse import Synapse
+from snnhll.neurons.neuron import Neuron
+
+
+class Residual(Block):
+    """`first`, then the synapse and neurons of this block; `shortcut` where the input has to be reshaped."""
+
+    def __init__(self, layer: Layer, make_neuron: Callable[[], Neuron], norm: Norm, dropout: float) -> None:
+        plain = replace(layer, shortcut="none", pool=1)
+        super().__init__(replace(plain, in_shape=plain.out_shape, stride=1), make_neuron(), norm, dropout)
+        self.layer = layer
+        self.first = Block(plain, make_neuron(), norm, dropout=0.0)
+        same = layer.in_shape == layer.out_shape
+        self.shortcut = None if same else Block(replace(plain, kernel=1), make_neuron(), norm, dropout=0.0)
+
+    @property
+    def synapses(self) -> list[Synapse]:
+        between = [self.first.synapse, self.synapse]
+        return between if self.shortcut is None else [*between, self.shortcut.synapse]
+
+    def received(self, x: Tensor, between: Tensor) -> list[Tensor]:
+        """Return what each of `synapses` receives, for input x and spikes `between` of the first layer."""
+        return [x, between] if self.shortcut is None else [x, between, x]
+
+    def forward(self, x: Tensor, steps: int, through_time: bool = False) -> Tensor:
+        return self.join(x, self.first(x, steps, through_time), steps, through_time)
+
+    def join(self, x: Tensor, between: Tensor, steps: int, through_time: bool = False) -> Tensor:
+        """Return the output [T, B, ...] for input x [T, B, ...] and spikes `between` [T, B, ...] of the first layer."""
+        current = self.current(between.to(x.dtype))
+        if self.layer.shortcut == "membrane":
+            return self.neuron(current + self._reshaped(x), steps, through_time)
+        spikes = self.neuron(current, steps, through_time)
+        return spikes + (x.to(spikes.dtype) if self.shortcut is None else self.shortcut(x, steps, through_time))
+
+    def trace(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        between = self.first(x, steps)
+        current = self.current(between.to(x.dtype))
+        if self.layer.shortcut == "membrane":
+            current = current + self._reshaped(x)
+        return self.neuron.trace(current, steps)[0], self.join(x, between, steps)
+
+    def _reshaped(self, x: Tensor) -> Tensor:
+        """Return the input as a current of the second neurons."""
+        return x.to(self.synapse.weight.dtype) if self.shortcut is None else self.shortcut.current(x)

@@ -1,0 +1,52 @@
+"""`snnhll export`: a trained run becomes a file; bad input gets one line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from cli_runs import TINY, Command, Finished, only_run, read_result
+
+nir = pytest.importorskip("nir")
+
+
+def test_a_trained_run_becomes_a_nir_file(snnhll: Command, tmp_path: Path) -> None:
+    small = [o for o in TINY if not o.startswith("architecture.spec")]
+    overrides = [*small, "architecture.spec=4C3s2-FCn", "neuron.reset=hard", "output_dir=runs"]
+    assert snnhll("train", *overrides).code == 0
+    run = only_run(tmp_path / "runs")
+    answer = snnhll("export", str(run), "--to", "nir")
+    assert (answer.code, answer.out.strip()) == (0, str(run / "network.nir"))
+    graph = nir.read(run / "network.nir")
+    assert set(graph.nodes) == {"input", "synapse1", "neuron1", "flatten", "readout", "output"}
+    assert graph.nodes["synapse1"].weight.shape == (4, 1, 3, 3)
+    result = read_result(run)
+    arithmetic = 0.9e-3 * result["synaptic_operations_per_image"] + 4.6e-3 * result["multiply_accumulates_per_image"]
+    assert result["energy_nj_per_image"] == pytest.approx(arithmetic)
+
+
+MISTAKES = {
+    "": "snnhll export needs --to nir or onnx, got neither.",
+    "runs --to nri": "snnhll export needs --to nir or onnx, got nri. Did you mean 'nir'?",
+    "--to nir": "snnhll export needs the folder of one run, got 0.",
+    "nowhere --to nir": "nowhere: no run here with a checkpoint",
+    "nowhere --as nir": "--as: no such flag; snnhll export knows --to FORMAT and --out FILE.",
+    "nowhere --to": "--to: expected a value after it.",
+}
+
+
+@pytest.mark.parametrize("line", list(MISTAKES))
+def test_mistakes(snnhll: Command, line: str) -> None:
+    answer = snnhll("export", *line.split())
+    assert answer.code == 2
+    (told,) = answer.err.splitlines()
+    assert MISTAKES[line] in told
+
+
+def test_what_the_format_cannot_hold_leaves_no_file(snnhll: Command, finished: Finished, tmp_path: Path) -> None:
+    run = shutil.copytree(finished.folder, tmp_path / "run")
+    answer = snnhll("export", str(run), "--to", "nir")
+    assert answer.code == 2
+    assert "train with neuron=lif neuron.reset=hard" in answer.err
+    assert not (run / "network.nir").exists()
