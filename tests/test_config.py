@@ -29,6 +29,7 @@ IMAGES = {
     "cifar10": (COLOUR, 10),
     "cifar100": (COLOUR, 100),
     "image_folder": (COLOUR, 7),
+    "n_mnist": ((20, 34, 34), 10),
 }
 
 

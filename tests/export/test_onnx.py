@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from snnhll.config import NotInstalledError
+from snnhll.errors import UserError
 from snnhll.export.onnx_format import Unrolled, write_onnx
 
 
@@ -34,6 +35,15 @@ def test_without_the_packages_one_line_says_what_to_install(
     with pytest.raises(NotInstalledError, match=r"--to onnx: not installed; pip install 'snnhll\[onnx\]'"):
         write_onnx(make_network("64-12-n"), tmp_path / "x.onnx", (1, 8, 8))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_codes_that_a_graph_cannot_hold_are_refused(
+    make_rule: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snnhll.export.onnx_format.NEEDED", ())
+    rule = make_rule("encoding=latency", "architecture.spec=64-6-n")
+    with pytest.raises(UserError, match="--to onnx writes networks with encoding=direct"):
+        write_onnx(rule.network, tmp_path / "x.onnx", (1, 8, 8))
 
 
 def test_the_file_gives_the_same_logits(make_network: Any, make_batch: Any, tmp_path: Path) -> None:

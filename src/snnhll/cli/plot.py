@@ -85,7 +85,8 @@ def _panels(words: list[str]) -> tuple[str, str, list[list[str]]]:
         return group, "-".join(filter(None, [name.replace(",", "-"), detail])), combinations(overrides)
     choices = [f"neuron=izhikevich neuron.preset={preset}" for preset in _presets()]
     if pages[0] != "patterns":
-        choices = [f"{pages[0][:-1]}={option}" for option in options(pages[0][:-1])]
+        left_out = ("frames",)  # of events, which an image has none of
+        choices = [f"{pages[0][:-1]}={name}" for name in options(pages[0][:-1]) if name not in left_out]
     group = "neuron" if pages[0] == "patterns" else pages[0][:-1]
     return group, pages[0], [[*choice.split(), *more] for choice in choices for more in combinations(overrides)]
 

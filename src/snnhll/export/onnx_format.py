@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from snnhll.config import NotInstalledError
+from snnhll.errors import UserError
 from snnhll.networks.network import Network
 from snnhll.networks.spec import Shape
 
@@ -38,10 +39,12 @@ class Unrolled(nn.Module):
 def write_onnx(network: Network, path: Path, shape: Shape) -> Path:
     """Write a trained network for images of `shape` to `path` and return it.
 
-    Raises NotInstalledError without the packages of the extra.
+    Raises NotInstalledError without the packages of the extra, and UserError for codes that check or draw their input.
     """
     if any(importlib.util.find_spec(package) is None for package in NEEDED):
         raise NotInstalledError("--to onnx: not installed; pip install 'snnhll[onnx]'.")
+    if not network.encoding.normalised:
+        raise UserError("encoding: --to onnx writes networks with encoding=direct; train one.")
     unrolled = Unrolled(network)
     example = torch.rand(2, *shape)
     batch = {"images": {0: torch.export.Dim("batch", min=1)}}

@@ -1,0 +1,29 @@
+"""Events of a camera that reports changes of brightness, and the frames that networks take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+POLARITIES = 2
+
+
+@dataclass(frozen=True)
+class Events:
+    """One recording: columns x and rows y, times in µs, and polarity 1 (brighter) or 0 (darker); int64 [N] each."""
+
+    x: np.ndarray
+    y: np.ndarray
+    t: np.ndarray
+    p: np.ndarray
+
+    def frames(self, bins: int, height: int, width: int) -> np.ndarray:
+        """Return how many events fell on each pixel in equal slices of the recording, uint8 [2 bins, H, W], at most
+        255: the darker ones of the first slice, its brighter ones, those of the second, and so on."""
+        first, last = int(self.t.min()), int(self.t.max())
+        bin_ = (self.t - first) * bins // (last - first + 1)
+        channel = POLARITIES * bin_ + self.p
+        place = (channel * height + self.y) * width + self.x
+        counts = np.bincount(place, minlength=POLARITIES * bins * height * width)
+        return counts.clip(max=255).astype(np.uint8).reshape(POLARITIES * bins, height, width)

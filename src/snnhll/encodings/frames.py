@@ -1,0 +1,31 @@
+"""Frames of an event camera: each time step receives the events of one slice of the recording.
+
+s[t] = 1 where a pixel reported at least one change in slice t, brighter and darker on channels of their own
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from snnhll.data.events import POLARITIES
+from snnhll.encodings.encoding import Encoding
+from snnhll.errors import UserError
+from snnhll.networks.spec import Shape
+
+
+class Frames(Encoding):
+    """For images of 2T channels, as the event sets make them. Raises UserError for others."""
+
+    def coded_shape(self, shape: Shape) -> Shape:
+        return (POLARITIES, *shape[1:])
+
+    def code(self, images: Tensor, steps: int) -> Tensor:
+        if images.shape[1] != POLARITIES * steps:
+            raise UserError(
+                f"encoding=frames: images of {images.shape[1]} channels, but trainer.steps={steps} needs "
+                f"{POLARITIES * steps}, two polarities a step; use it with event data such as data=n_mnist."
+            )
+        return (images.unflatten(1, (steps, POLARITIES)).movedim(1, 0) > 0).to(images.dtype)
+
+    def decode(self, coded: Tensor) -> Tensor:
+        return coded.movedim(0, 1).flatten(1, 2)
