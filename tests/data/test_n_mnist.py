@@ -105,7 +105,14 @@ def test_damaged_and_missing_files_are_named(root: Path) -> None:
 
 
 def test_a_network_learns_from_events(root: Path) -> None:
-    overrides = ["data=n_mnist", f"data.root={root}", "encoding=frames", "trainer.steps=4", "trainer.batch_size=10"]
+    overrides = [
+        "data=n_mnist",
+        f"data.root={root}",
+        "encoding=frames",
+        "trainer.steps=4",
+        "trainer.batch_size=10",
+        "optimizer.lr=0.01",
+    ]
     config = compose([*overrides, "architecture.spec=4C5s2-P2-FC16-FCn", "architecture.dropout=0", "data.validation=0"])
     data = open_data(config["data"], batch_size=10, seed=0, device="cpu")
     torch.manual_seed(0)
@@ -113,4 +120,4 @@ def test_a_network_learns_from_events(root: Path) -> None:
     images, labels = next(iter(data.eval_batches("train", 20)))
     right = [int(rule.step(images, labels)["correct"]) for _ in range(30)]
     assert rule.network.blocks[0].synapse.weight.shape[1] == 2
-    assert right[-1] >= 8  # of 20, where chance is 2
+    assert right[-1] >= 18  # of 20, where chance is 2
