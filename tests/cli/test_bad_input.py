@@ -106,7 +106,7 @@ COMMANDS = {
     "eval": "snnhll eval needs the folder of a run",
     "eval nowhere": "nowhere: no run here",
     "eval nowhere --foo": "--foo: no such flag",
-    "eval nowhere --out": "--out: expected a folder after it.",
+    "eval nowhere --out": "--out: expected DIR after it.",
     "eval nowhere noise=gaussian --out=pictures": "--out: needs levels of noise to draw, as in noise=gaussian",
     "eval nowhere optimizer.lr=3": "optimizer.lr=3: a run's network is fixed",
 }

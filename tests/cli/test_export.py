@@ -32,7 +32,7 @@ MISTAKES = {
     "--to nir": "snnhll export needs the folder of one run, got 0.",
     "nowhere --to nir": "nowhere: no run here with a checkpoint",
     "nowhere --as nir": "--as: no such flag; snnhll export knows --to FORMAT and --out FILE.",
-    "nowhere --to": "--to: expected a value after it.",
+    "nowhere --to": "--to: expected FORMAT after it.",
 }
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from snnhll.cli.columns import aligned
+from snnhll.cli.flags import take_apart
 from snnhll.errors import UserError
 from snnhll.results import make_folder, write_atomic
 
@@ -30,12 +31,9 @@ CHANGEABLE = ("data.", "noise.", "noise=", "device=", "seed=", "trainer.eval_bat
 
 def main(arguments: list[str]) -> int:
     """Evaluate each run on its test images under each combination of the overrides."""
-    arguments, out = _without_out(arguments)
-    overrides = [a for a in arguments if "=" in a]
-    flags = [a for a in arguments if a.startswith("-")]
-    runs = [Path(a) for a in arguments if "=" not in a and not a.startswith("-")]
-    if unknown := next((flag for flag in flags if flag != "--json"), None):
-        raise UserError(f"{unknown}: no such flag; snnhll eval knows --json and --out DIR.")
+    words, flags = take_apart("eval", arguments, {"--json": "", "--out": "DIR"})
+    overrides, runs = [w for w in words if "=" in w], [Path(w) for w in words if "=" not in w]
+    out = Path(flags["--out"]) if "--out" in flags else None
     if not runs:
         raise UserError("snnhll eval needs the folder of a run, for example snnhll eval outputs/RUN noise=gaussian.")
     for override in overrides:
@@ -55,18 +53,6 @@ def main(arguments: list[str]) -> int:
             print(path, file=sys.stderr)
     print("\n".join(_table(rows)) if "--json" not in flags else json.dumps(rows, indent=2))
     return 0
-
-
-def _without_out(arguments: list[str]) -> tuple[list[str], Path | None]:
-    """Return the arguments without --out DIR, and DIR."""
-    place = next((i for i, a in enumerate(arguments) if a.partition("=")[0] == "--out"), None)
-    if place is None:
-        return arguments, None
-    _, equals, folder = arguments[place].partition("=")
-    used = [folder] if equals else arguments[place + 1 : place + 2]
-    if not used or not used[0]:
-        raise UserError("--out: expected a folder after it.")
-    return arguments[:place] + arguments[place + (1 if equals else 2) :], Path(used[0])
 
 
 def _write(folder: Path, rows: list[dict[str, Any]], first: Path, choices: list[list[str]]) -> list[Path]:

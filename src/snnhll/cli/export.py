@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from snnhll.cli.flags import take_apart
 from snnhll.errors import UserError, nearest
 from snnhll.results import make_folder
 
@@ -21,7 +22,7 @@ FORMATS = ("nir", "onnx")
 
 def main(arguments: list[str]) -> int:
     """Write the file and print its path."""
-    flags, folders = _parse(arguments)
+    folders, flags = take_apart("export", arguments, {"--to": "FORMAT", "--out": "FILE"})
     chosen = flags.get("--to")
     if chosen not in FORMATS:
         hint = "" if chosen is None else nearest(chosen, FORMATS)
@@ -42,20 +43,3 @@ def main(arguments: list[str]) -> int:
 
         print(write_onnx(network, path, load_problem(folders[0]).shape))
     return 0
-
-
-def _parse(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the flags with their values, and the folders."""
-    rest, flags, folders = list(arguments), {}, []
-    while rest:
-        word = rest.pop(0)
-        flag, equals, value = word.partition("=")
-        if not word.startswith("-"):
-            folders.append(word)
-        elif flag not in ("--to", "--out"):
-            raise UserError(f"{flag}: no such flag; snnhll export knows --to FORMAT and --out FILE.")
-        elif not equals and not rest:
-            raise UserError(f"{flag}: expected a value after it.")
-        else:
-            flags[flag] = value if equals else rest.pop(0)
-    return flags, folders

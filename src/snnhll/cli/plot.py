@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import get_args
 
 from snnhll.cli.eval import combinations
+from snnhll.cli.flags import take_apart
 from snnhll.config import Config, compose, options, settings
 from snnhll.errors import UserError, nearest
 from snnhll.results import make_folder
@@ -29,7 +30,7 @@ FORMATS = (".png", ".svg", ".pdf")
 
 def main(arguments: list[str]) -> int:
     """Draw what is asked for and print the path of the picture."""
-    overrides, flags = _parse(arguments)
+    overrides, flags = take_apart("plot", arguments, {"--out": "FILE", "--image": "N"})
     group, name, panels = _panels(overrides)
     configs = [compose(panel) for panel in panels]
     path = Path(flags.get("--out", f"{configs[0]['output_dir']}/plots/{name}.png"))
@@ -51,23 +52,6 @@ def _shrink(path: Path) -> None:
     with Image.open(path) as picture:
         few = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
-
-
-def _parse(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Return pages and overrides, and the flags with their values."""
-    rest, flags, overrides = list(arguments), {}, []
-    while rest:
-        word = rest.pop(0)
-        flag, equals, value = word.partition("=")
-        if not word.startswith("-"):
-            overrides.append(word)
-        elif flag not in ("--out", "--image"):
-            raise UserError(f"{flag}: no such flag; snnhll plot knows --out FILE and --image N.")
-        elif not equals and not rest:
-            raise UserError(f"{flag}: expected a value after it.")
-        else:
-            flags[flag] = value if equals else rest.pop(0)
-    return overrides, flags
 
 
 def _panels(words: list[str]) -> tuple[str, str, list[list[str]]]:
