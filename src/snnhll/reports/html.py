@@ -24,7 +24,9 @@ th { border-bottom: 2px solid #333; vertical-align: bottom; } tbody tr:hover { b
 ul { font-size: .85rem; color: #444; } code { background: #f2f2f2; padding: .1rem .3rem; }
 figure { margin: 1.5rem 0; } figure svg { max-width: 100%; height: auto; }
 nav a { margin-right: 1rem; white-space: nowrap; }
-@media print { section + section { break-before: page; } .wide { overflow: visible; } td { white-space: normal; } }
+@page { size: A4 landscape; margin: 1cm; }
+@media print { section + section { break-before: page; } .wide { overflow: visible; } td { white-space: normal; }
+  body { margin: 0; max-width: none; } table { font-size: .6rem; } th, td { padding: .15rem .3rem; } }
 """
 
 
