@@ -35,3 +35,4 @@ def tune(update: str) -> None:
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         mallopt(M_MMAP_MAX, 65536)  # glibc's own value, after a run in mode rate
         mallopt(M_MMAP_THRESHOLD, LARGE)
+        mallopt(M_TRIM_THRESHOLD, PAD)  # naming the threshold above ends glibc's adapting this one, to little
