@@ -5,17 +5,15 @@ Tensors are counted from their creation to their end, so the figures are the sam
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
 
 from snnhll import memory
+from snnhll.audit.cost import Meter
 from snnhll.losses.contrastive import ContrastiveLoss
 from snnhll.losses.hybrid import HybridLoss
 from snnhll.losses.prediction import PredictionLoss
@@ -32,39 +30,6 @@ MakeBatch = Callable[..., tuple[Tensor, Tensor]]
 BATCH, CHANNELS = 16, 8
 MAP = BATCH * CHANNELS * 64 * 4  # bytes of one layer's activity at one time step
 SCALARS = 16  # bytes a layer adds to the metrics of a step: three losses
-
-
-class TensorBytes(TorchDispatchMode):
-    """Counts the bytes of tensors made while it is active: alive now, and the most there were."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-        self._alive: set[int] = set()
-
-    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        given = {storage._cdata for storage in _storages((args, kwargs))}
-        made = operation(*args, **kwargs)
-        for storage in _storages(made):
-            if storage._cdata not in given | self._alive:
-                self._watch(storage)
-        return made
-
-    def _watch(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        self._alive.add(key)
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._forget, key, size)
-
-    def _forget(self, key: int, size: int) -> None:
-        self._alive.discard(key)
-        self.now -= size
-
-
-def _storages(tree: Any) -> list[torch.UntypedStorage]:
-    return [tensor.untyped_storage() for tensor in tree_iter(tree) if isinstance(tensor, Tensor)]
 
 
 def sgd(parameters: Any) -> torch.optim.Optimizer:
@@ -90,7 +55,7 @@ def peak(make_network: MakeNetwork, make_batch: MakeBatch) -> Callable[..., int]
         rule.train()
         images, labels = make_batch(BATCH, torch.float32)
         rule.step(images, labels)  # buffers that stay are made now
-        with TensorBytes() as count:
+        with Meter() as count:
             rule.step(images, labels)
         return count.peak
 
@@ -121,13 +86,13 @@ def test_backpropagation_through_time_grows_with_both(peak: Callable[..., int]) 
 
 def test_the_measure_counts_what_is_alive() -> None:
     before = torch.zeros(300)
-    with TensorBytes() as count:
+    with Meter() as count:
         before.add_(1)
         kept = torch.zeros(1000)
         for _ in range(5):
             torch.ones(500).add_(1)
         view = kept[:10].view(2, 5)
-    assert count.now == 4000
+    assert count.bytes == 4000
     assert count.peak == 6000
     assert view.sum() == 0
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from snnhll.networks.mode import evaluating
 from snnhll.networks.network import Network
 from snnhll.networks.synapse import Synapse
 from snnhll.rules.rule import Rule
@@ -38,25 +39,23 @@ class Evaluation:
 @torch.no_grad()
 def evaluate(rule: Rule, batches: Iterable[tuple[Tensor, Tensor]], classes: int) -> Evaluation:
     """Evaluate a rule's network on batches of images [B, C, H, W] in [0, 1] and labels [B]."""
-    was_training = rule.training
-    rule.eval()
     sums: list[Tensor] = []
     inputs: list[Tensor] = []
     right: list[Tensor | None] = []
     confusion: Tensor | None = None
     count = 0
-    for images, labels in batches:
-        outcome = rule.evaluate(images)
-        inference = outcome.inference
-        count += len(labels)
-        pairs = labels * classes + inference.logits.argmax(1)
-        counts = torch.bincount(pairs, minlength=classes * classes)
-        confusion = counts if confusion is None else confusion + counts
-        sums = _add(sums, [r.float().sum(0) for r in inference.rates])
-        inputs = _add(inputs, [x.float().abs().mean() * len(labels) for x in inference.inputs])
-        heads = [None if h is None else (h.argmax(1) == labels).sum() for h in outcome.layer_logits]
-        right = [_plus(a, b) for a, b in zip(right, heads, strict=True)] if right else heads
-    rule.train(was_training)
+    with evaluating(rule):
+        for images, labels in batches:
+            outcome = rule.evaluate(images)
+            inference = outcome.inference
+            count += len(labels)
+            pairs = labels * classes + inference.logits.argmax(1)
+            counts = torch.bincount(pairs, minlength=classes * classes)
+            confusion = counts if confusion is None else confusion + counts
+            sums = _add(sums, [r.float().sum(0) for r in inference.rates])
+            inputs = _add(inputs, [x.float().abs().mean() * len(labels) for x in inference.inputs])
+            heads = [None if h is None else (h.argmax(1) == labels).sum() for h in outcome.layer_logits]
+            right = [_plus(a, b) for a, b in zip(right, heads, strict=True)] if right else heads
     if confusion is None:
         return Evaluation(None)
     table = confusion.view(classes, classes)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from snnhll.errors import UserError
 from snnhll.networks.network import Network
-from snnhll.rules.bp_stdp import BPSTDPRule, integrate_and_fire, recent
+from snnhll.rules.bp_stdp import BPSTDPRule, recent
 from snnhll.rules.pieces import in_pieces
 
 MakeNetwork = Callable[..., Network]
@@ -20,6 +20,14 @@ MakeBatch = Callable[..., tuple[Tensor, Tensor]]
 
 def sgd(parameters: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD(list(parameters), lr=0.1)
+
+
+def integrate_and_fire(current: Tensor) -> Tensor:
+    """Soft reset at a threshold of 1: the potential is what came in less what was fired."""
+    fired = torch.zeros_like(current)
+    for t in range(len(current)):
+        fired[t] = (current[: t + 1].sum(0) - fired.sum(0) >= 1).to(current.dtype)
+    return fired
 
 
 def count(spikes: Tensor, t: int, window: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
 from snnhll.audit.cost import Cost
@@ -33,7 +34,7 @@ class Accuracies:
 
     @property
     def competitive(self) -> bool:
-        return mean(self.rule) >= mean(self.bptt) - COMPETITIVE
+        return fmean(self.rule) >= fmean(self.bptt) - COMPETITIVE
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _row(line: Line, lengths: list[int]) -> tuple[str, ...]:
         mark(tick) + ("" if claim is None else f" ({mark(claim)})")
         for tick, claim in zip(line.ticks(), claimed, strict=True)
     ]
-    accuracy = "–" if line.accuracies is None else f"{100 * mean(line.accuracies.rule):.2f}"
+    accuracy = "–" if line.accuracies is None else f"{100 * fmean(line.accuracies.rule):.2f}"
     memory = (f"{line.cost.bytes[T] / 1000:.0f}" for T in lengths)
     local_in_time = mark(line.cost.temporally_local)
     return line.rule, *cells, local_in_time, accuracy, *memory, f"{line.cost.operations / 1000:.0f}"
@@ -124,8 +125,3 @@ def explain(line: Line) -> list[str]:
     if idle:
         sentences.append(f"do not learn, so nothing is shown of them: {', '.join(sorted(idle))}")
     return sentences
-
-
-def mean(values: list[float]) -> float:
-    """Return the arithmetic mean."""
-    return sum(values) / len(values)

@@ -24,18 +24,18 @@ from dataclasses import replace
 from rich.console import Console
 
 from snnhll.cli.columns import aligned
+from snnhll.cli.flags import take_apart
 from snnhll.config import options
 from snnhll.errors import UserError, nearest
 
-FLAGS = ("--all", "--no-accuracy", "--why", "--json")
+FLAGS = dict.fromkeys(("--all", "--no-accuracy", "--why", "--json"), "")
 
 
 def main(arguments: list[str]) -> int:
     """Audit one rule or all of them."""
-    flags = [a for a in arguments if a.startswith("-")]
-    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
-    if unknown := next((a for a in arguments if a not in overrides and a not in FLAGS), None):
-        raise UserError(f"{unknown}: no such flag; snnhll audit knows rule=NAME and {', '.join(FLAGS)}.")
+    overrides, flags = take_apart("audit", arguments, FLAGS)
+    if unknown := next((word for word in overrides if "=" not in word), None):
+        raise UserError(f"{unknown!r} is not of the form KEY=VALUE; snnhll audit takes rule=NAME.")
     named = [o.partition("=")[2] for o in overrides if o.startswith("rule=")]
     if len(named) + ("--all" in flags) != 1:
         raise UserError("snnhll audit needs rule=NAME, one rule, or --all.")

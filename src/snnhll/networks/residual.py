@@ -48,19 +48,21 @@ class Residual(Block):
 
     def join(self, x: Tensor, between: Tensor, steps: int, through_time: bool = False) -> Tensor:
         """Return the output [T, B, ...] for input x [T, B, ...] and spikes `between` [T, B, ...] of the first layer."""
-        current = self.current(between.to(x.dtype))
-        if self.layer.shortcut == "membrane":
-            return self.neuron(current + self._reshaped(x), steps, through_time)
-        spikes = self.neuron(current, steps, through_time)
-        return spikes + (x.to(spikes.dtype) if self.shortcut is None else self.shortcut(x, steps, through_time))
+        return self._joined(self.neuron(self._driven(x, between), steps, through_time), x, steps, through_time)
 
     def trace(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        between = self.first(x, steps)
-        current = self.current(between.to(x.dtype))
-        if self.layer.shortcut == "membrane":
-            current = current + self._reshaped(x)
-        return self.neuron.trace(current, steps)[0], self.join(x, between, steps)
+        membrane, spikes = self.neuron.trace(self._driven(x, self.first(x, steps)), steps)
+        return membrane, self._joined(spikes, x, steps, through_time=False)
 
-    def _reshaped(self, x: Tensor) -> Tensor:
-        """Return the input as a current of the second neurons."""
-        return x.to(self.synapse.weight.dtype) if self.shortcut is None else self.shortcut.current(x)
+    def _driven(self, x: Tensor, between: Tensor) -> Tensor:
+        """Return the current of the second neurons, with the shortcut where it adds to membranes."""
+        current = self.current(between.to(x.dtype))
+        if self.layer.shortcut == "spikes":
+            return current
+        return current + (x.to(current.dtype) if self.shortcut is None else self.shortcut.current(x))
+
+    def _joined(self, spikes: Tensor, x: Tensor, steps: int, through_time: bool) -> Tensor:
+        """Return the output for spikes of the second neurons, with the shortcut where it adds spikes."""
+        if self.layer.shortcut == "membrane":
+            return spikes
+        return spikes + (x.to(spikes.dtype) if self.shortcut is None else self.shortcut(x, steps, through_time))

@@ -16,11 +16,11 @@ def draw_encodings(path: Path, image: Tensor, codes: Sequence[tuple[str, Encodin
     """Draw a row a code, with its title, for one image [C, H, W] in [0, 1]; returns the path."""
     from snnhll.reports import style
 
-    strips = [_strip(encoding.eval()(image.unsqueeze(0), steps)[:, 0], steps) for _, encoding in codes]
+    sequences = [encoding.eval()(image.unsqueeze(0), steps) for _, encoding in codes]
+    strips = [_strip(coded[:, 0], steps) for coded in sequences]
     heights = [9 * len(strip) / strip.shape[1] + 0.35 for strip in strips]  # inches, with the title
     picture, panels = style.figure(2, len(codes), 5.2, sum(heights) / len(codes), heights, widths=[1, 8])
-    for i, ((title, encoding), strip) in enumerate(zip(codes, strips, strict=True)):
-        coded = encoding(image.unsqueeze(0), steps)
+    for i, ((title, encoding), coded, strip) in enumerate(zip(codes, sequences, strips, strict=True)):
         left, right = panels[2 * i : 2 * i + 2]
         left.imshow(encoding.decode(coded)[0].mean(0).numpy(), cmap="gray", vmin=0, vmax=1)
         left.set_title("read back" if i == 0 else "", fontsize=9)

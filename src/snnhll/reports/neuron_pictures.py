@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snnhll.neurons.recording import Recording
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLUMNS = 3
 
@@ -34,7 +38,7 @@ def draw_neurons(path: Path, recordings: Sequence[tuple[str, Recording]]) -> Pat
     return style.save(picture, path)
 
 
-def _trace(panel, recording: Recording, label: str) -> None:  # type: ignore[no-untyped-def]  # matplotlib has no types
+def _trace(panel: Axes, recording: Recording, label: str) -> None:
     """Draw the membrane potential, its threshold and, above both, the spikes."""
     from snnhll.reports import style
 

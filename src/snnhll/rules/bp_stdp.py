@@ -1,6 +1,7 @@
 """BP-STDP (Tavanaei & Maida 2019): errors in spikes, sent back where neurons fired, times recent presynaptic spikes.
 
 With n[t] the number of a neuron's spikes in the last ε steps up to t, and output neurons o that integrate and fire,
+v_th = 1,
 
     ξ_o[t] = 1 for the label's neuron if n_o[t] = 0,  -1 for another if n_o[t] > 0,  else 0
     ξ_h[t] = Σ_o w_oh ξ_o[t] where n_h[t] > 0, else 0
@@ -18,12 +19,11 @@ from torch.nn import functional as F
 
 from snnhll.build import PositiveInt
 from snnhll.networks.network import Network
+from snnhll.neurons.integrate_and_fire import IF
 from snnhll.rules.feedback import silent
 from snnhll.rules.pieces import in_pieces
 from snnhll.rules.requirements import plain_weights
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct
-
-OUTPUT_THRESHOLD = 1.0
 
 
 class BPSTDPRule(Rule):
@@ -33,6 +33,7 @@ class BPSTDPRule(Rule):
         super().__init__(network)
         plain_weights(network, "bp_stdp", "counts spikes, which a normalisation would rescale")
         self.window = window
+        self.output_neurons = IF(network.blocks[-1].neuron.surrogate)
         self.optimizers = [make_optimizer(network.parameters())]
 
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
@@ -40,7 +41,7 @@ class BPSTDPRule(Rule):
         with torch.no_grad():
             pieces = in_pieces(net, images, through_time=False)
             scores = net.classify(pieces[-1].sent)
-            error = self.output_error(integrate_and_fire(scores), labels)
+            error = self.output_error(self.output_neurons(scores, net.steps), labels)
         a = recent(pieces[0].source.expand(net.steps, *pieces[0].source.shape[1:]), self.window)
         for piece in pieces:  # values are the counts n; gradients pass where they are above 0
             count = recent(piece.sent, self.window)
@@ -62,13 +63,3 @@ def recent(spikes: Tensor, window: int) -> Tensor:
     """Return how much [T, B, ...] came in the last `window` steps, this one included."""
     total = spikes.cumsum(0)
     return torch.cat([total[:window], total[window:] - total[:-window]])
-
-
-def integrate_and_fire(current: Tensor) -> Tensor:
-    """Return the spikes of integrate-and-fire neurons with soft reset for a current [T, B, n]."""
-    u, spikes = torch.zeros_like(current[0]), []
-    for now in current:
-        u = u + now
-        spikes.append((u >= OUTPUT_THRESHOLD).to(u.dtype))
-        u = u - OUTPUT_THRESHOLD * spikes[-1]
-    return torch.stack(spikes)

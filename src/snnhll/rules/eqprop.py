@@ -105,9 +105,8 @@ class Coupled:
                     current = current + beta * (wanted - self.spikes[i])
             u, v_th = self.membranes[i] + current, self.thresholds[i]
             x = self.spikes[i] = (u >= v_th).to(u.dtype)
-            self.membranes[i] = (u - v_th * x).clamp(
-                -2 * v_th, 2 * v_th
-            )  # else a phase begins with the last one's surplus
+            # bounded, or a phase would begin with the surplus of the last one
+            self.membranes[i] = (u - v_th * x).clamp(-2 * v_th, 2 * v_th)
 
 
 def connections(network: Network) -> Sequence[tuple[Tensor, Tensor | None]]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from snnhll.build import Range
+from snnhll.networks.mode import evaluating
 from snnhll.networks.network import Network
 from snnhll.rules.course import run_courses
 from snnhll.rules.dfa import DFARule
@@ -49,11 +50,10 @@ class FDFARule(DFARule):
     @torch.no_grad()
     def derivative(self, images: Tensor, directions: list[Tensor]) -> Tensor:
         """Return d, [B, classes], for a direction [B, ...] at the rate of what each block sends."""
-        net, training = self.network, self.network.training
-        net.eval()  # statistics of normalisation stay as they are
+        net = self.network
         coded, courses = net.encode(images), run_courses(net)
         total = torch.zeros(len(images), net.classes, device=images.device, dtype=net.readout.weight.dtype)
-        with forward_ad.dual_level():
+        with evaluating(net), forward_ad.dual_level():  # statistics of normalisation stay as they are
             for t in range(net.steps):
                 x = coded[t % len(coded)]
                 for course, u in zip(courses, directions, strict=True):
@@ -61,7 +61,6 @@ class FDFARule(DFARule):
                 tangent = forward_ad.unpack_dual(net.classify(x)).tangent
                 assert tangent is not None
                 total += tangent / net.steps
-        net.train(training)
         return total
 
 

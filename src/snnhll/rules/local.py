@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 from snnhll.losses.hybrid import HybridLoss
 from snnhll.losses.loss import Activity, Batch, Similarity
 from snnhll.networks.block import Block
+from snnhll.networks.mode import evaluating
 from snnhll.networks.network import Network
 from snnhll.networks.rates import Signal, rate_forward
 from snnhll.networks.spec import Layer
@@ -171,9 +172,7 @@ class LocalRule(Rule):
     @torch.no_grad()
     def similarities(self, images: Tensor, labels: Tensor) -> list[Similarity]:
         batch = Batch(self.network.normalised(images), labels, self.network.classes)
-        was_training = self.training
-        self.eval()
-        rates = self.network.infer(images).rates
-        self.train(was_training)
+        with evaluating(self):
+            rates = self.network.infer(images).rates
         found = (unit.loss.similarity_of(rate.float(), batch) for unit, rate in zip(self.units, rates, strict=True))
         return [similarity for similarity in found if similarity is not None]

@@ -23,7 +23,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from snnhll.build import NonNegative, Positive, Range
+from snnhll.build import Fraction, NonNegative, Positive, Range
 from snnhll.errors import UserError
 from snnhll.networks.network import Network
 from snnhll.networks.synapse import Synapse
@@ -34,7 +34,6 @@ from snnhll.rules.requirements import fully_connected, plain_weights
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct
 
 Kind = Literal["pair", "triplet", "asymmetric", "inhibitory", "reward"]
-Forgetting = Annotated[float, Range(0, 1)]
 
 
 class STDPRule(Rule):
@@ -60,7 +59,7 @@ class STDPRule(Rule):
         w_max: Positive = 1.0,
         total: Annotated[float, Range(0, 1, open_low=True)] = 0.02,
         homeostasis: NonNegative = 0.1,
-        memory: Forgetting = 0.99,
+        memory: Fraction = 0.99,
     ) -> None:
         super().__init__(network)
         check(network)

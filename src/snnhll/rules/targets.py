@@ -12,8 +12,6 @@ al. begin one layer lower, with the transposed readout.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import prod
 
 import torch
@@ -21,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from snnhll.build import NonNegative, Positive
-from snnhll.networks.block import Block
+from snnhll.networks.mode import evaluating
 from snnhll.networks.network import Network
 from snnhll.networks.spec import Layer
 from snnhll.rules.pieces import in_pieces
@@ -116,14 +114,3 @@ class TargetRule(Rule):
         with evaluating(block):  # normalisation by running statistics, which this pass leaves alone
             spikes = block(rate.to(self.network.precision).unsqueeze(0), self.network.steps)
             return block.transmit(spikes, None).to(spikes.dtype).mean(0)
-
-
-@contextmanager
-def evaluating(block: Block) -> Iterator[None]:
-    """Put a block into evaluation mode for a while."""
-    training = block.training
-    block.eval()
-    try:
-        yield
-    finally:
-        block.train(training)
