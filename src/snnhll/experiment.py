@@ -16,6 +16,7 @@ import torch
 from snnhll import memory
 from snnhll.allocator import tune
 from snnhll.assemble import Parts, assemble
+from snnhll.check import check_read
 from snnhll.config import Config, Settings, compose, identity, settings
 from snnhll.metrics import Evaluation, energy, evaluate, operations
 from snnhll.ops import which
@@ -51,6 +52,7 @@ def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bo
         if keep_failure:
             stack.enter_context(RunFolder.create(path).recording(result))
         chosen = settings(config)
+        check_read(config, overrides)
         tune(chosen.trainer.update)
         if chosen.threads:
             torch.set_num_threads(chosen.threads)

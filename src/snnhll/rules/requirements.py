@@ -21,7 +21,7 @@ def plain_blocks(network: Network) -> None:
     """Raise UserError for a network with residual blocks."""
     if any(block.layer.shortcut != "none" for block in network.blocks):
         raise UserError(
-            "architecture.spec: this rule has no equations for residual blocks; use rule=bptt, dfa, frozen, or "
+            "architecture.spec: this rule has no equations for residual blocks; use rule=bptt, snib, dfa, frozen, or "
             "rule=local with trainer.update=accumulate or final."
         )
 
