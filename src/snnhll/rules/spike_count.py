@@ -34,8 +34,8 @@ class SpikeCountRule(BPTTRule):
         super().__init__(network, make_optimizer)
         if any(block.norm is not None or block.bntt is not None for block in network.blocks):
             raise UserError(
-                "architecture.norm: spike_count would have other statistics for a spiking layer than for its analog twin; "
-                "use none or weight."
+                "architecture.norm: spike_count would have other statistics for a spiking layer than for its analog "
+                "twin; use none or weight."
             )
         self.thresholds = [integrate_and_fire(block, "spike_count") for block in network.blocks]
 
