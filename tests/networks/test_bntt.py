@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from snnhll.errors import UserError
 from snnhll.networks.bntt import BNTT
 from snnhll.networks.network import Network
+from snnhll.ops.layout import is_channels_last
 from snnhll.rules.bptt import BPTTRule
 
 MakeNetwork = Callable[..., Network]
@@ -65,6 +66,13 @@ def test_inference_takes_the_layers_as_training_does(
     assert (gains[0] - gains[-1]).abs().max() > 1e-3  # a constant image, and yet steps that differ
     net.eval()
     torch.testing.assert_close(net.infer(images).logits, net(images))
+
+
+@pytest.mark.parametrize("steps", [1, STEPS])
+@pytest.mark.parametrize("training", [False, True])
+def test_maps_keep_the_order_in_memory_that_the_compiled_kernels_walk(steps: int, training: bool) -> None:
+    z = torch.rand(steps, 2, 5, 3, CHANNELS).movedim(-1, 2)
+    assert is_channels_last(BNTT(CHANNELS, STEPS).train(training)(z))
 
 
 def test_it_learns_what_a_net_of_one_layer_can(make_network: MakeNetwork, make_batch: MakeBatch) -> None:

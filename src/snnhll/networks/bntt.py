@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class BNTT(nn.Module):
@@ -24,9 +23,19 @@ class BNTT(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Normalise z [S, B, C, ...], S = T or 1 (constant over time), in float32; returns [T, B, C, ...]."""
-        steps, channels = self.gamma.shape
-        z = z.to(self.gamma.dtype).expand(steps, *z.shape[1:])
-        together = z.transpose(0, 1).flatten(1, 2)  # [B, T C, ...]: a channel of a step is a channel of its own
-        mean, var = self.running_mean.view(-1), self.running_var.view(-1)
-        y = F.batch_norm(together, mean, var, self.gamma.view(-1), None, self.training, self.momentum, self.eps)
-        return y.unflatten(1, (steps, channels)).transpose(0, 1)
+        z = z.to(self.gamma.dtype)
+        over = [d for d in range(z.dim()) if d not in (0, 2)]
+        each = (len(self.gamma), 1, -1, *(1,) * (z.dim() - 3))  # a value for every step and channel
+        if self.training:
+            var, mean = torch.var_mean(z, over, correction=0, keepdim=True)
+            count = z.shape[1] * z[0, 0, 0].numel()
+            self.follow(mean, var * count / max(count - 1, 1))
+        else:
+            mean, var = self.running_mean.view(each), self.running_var.view(each)
+        return (z - mean) * (var + self.eps).rsqrt() * self.gamma.view(each)
+
+    @torch.no_grad()
+    def follow(self, mean: Tensor, var: Tensor) -> None:
+        """Move the running statistics towards those of a batch, [S, 1, C, ...]."""
+        self.running_mean.lerp_(mean.flatten(1).expand_as(self.running_mean), self.momentum)
+        self.running_var.lerp_(var.flatten(1).expand_as(self.running_var), self.momentum)
