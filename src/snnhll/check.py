@@ -29,7 +29,7 @@ def check_config(config: Config) -> None:
 def check_read(config: Config, overrides: Iterable[str]) -> None:
     """Raise UserError where the user chose a loss, a kernel or an update mode that the rule does not read.
 
-    Presets may carry them: what rule=bptt does on the network of a preset is a question worth asking.
+    Presets and sweeps may carry them: what rule=bptt does on the network of a preset is a question worth asking.
     """
     rule = config["rule"]
     accepted = inspect.signature(locate(rule, "rule", settings(config).trust)).parameters

@@ -34,7 +34,9 @@ def train_from(overrides: Sequence[str] = (), display: Tracker | None = None) ->
 
     display: hears of the progress; silent by default. Raises UserError for a user's mistake.
     """
-    return run(compose(overrides), list(overrides), display or Tracker())
+    config = compose(overrides)
+    check_read(config, overrides)
+    return run(config, list(overrides), display or Tracker())
 
 
 def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bool = False) -> Result:
@@ -52,7 +54,6 @@ def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bo
         if keep_failure:
             stack.enter_context(RunFolder.create(path).recording(result))
         chosen = settings(config)
-        check_read(config, overrides)
         tune(chosen.trainer.update)
         if chosen.threads:
             torch.set_num_threads(chosen.threads)
