@@ -16,6 +16,7 @@ import torch
 from snnhll import memory
 from snnhll.allocator import tune
 from snnhll.assemble import Parts, assemble
+from snnhll.check import check_read
 from snnhll.config import Config, Settings, compose, identity, settings
 from snnhll.metrics import Evaluation, energy, evaluate, operations
 from snnhll.ops import which
@@ -33,7 +34,9 @@ def train_from(overrides: Sequence[str] = (), display: Tracker | None = None) ->
 
     display: hears of the progress; silent by default. Raises UserError for a user's mistake.
     """
-    return run(compose(overrides), list(overrides), display or Tracker())
+    config = compose(overrides)
+    check_read(config, overrides)
+    return run(config, list(overrides), display or Tracker())
 
 
 def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bool = False) -> Result:

@@ -95,6 +95,19 @@ def test_override(snnhll: Command, override: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+UNREAD = {
+    ("rule=bptt", "loss=hsic"): "loss=hsic: rule=bptt has its own way to learn and does not read loss; leave it away",
+    ("rule=dfa", "kernel.sigma=2"): "kernel.sigma=2: rule=dfa has its own way to learn and does not read kernel",
+    ("rule=hebb", "trainer.update=online"): "rule=hebb has its own way to learn and does not read trainer.update",
+}
+
+
+@pytest.mark.parametrize("overrides", list(UNREAD))
+def test_what_the_rule_would_not_read(snnhll: Command, overrides: tuple[str, str], tmp_path: Path) -> None:
+    assert UNREAD[overrides] in one_line(snnhll("train", *TINY, *overrides))
+    assert list(tmp_path.iterdir()) == []
+
+
 COMMANDS = {
     "trian": "'trian' is not a command. Did you mean 'train'?",
     "ls los": "'los' is not a configuration group. Did you mean 'loss'?",
