@@ -13,16 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from snnhll.data.randomness import generator
 from snnhll.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Key = tuple[int | str, ...]
 Box = tuple[float, float, float, float]  # left, upper, right, lower
@@ -37,8 +38,10 @@ def pieces(rows: Tensor, size: int) -> tuple[Tensor, ...]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path) -> Iterator[Image]:
     """Open an image file to be decoded within. Raises UserError, naming the file, when it is no readable image."""
+    from PIL import Image  # sets in memory need none of it
+
     try:
         with Image.open(path) as image:
             yield image
@@ -56,6 +59,8 @@ class Crop:
 
     def __call__(self, path: str, draw: torch.Generator | None) -> np.ndarray:
         """Return a crop drawn by `draw`, or the centre. Raises UserError, naming the file, when it is no image."""
+        from PIL.Image import Resampling
+
         with opened(Path(path)) as image:
             width, height = image.size
             box = centre_box(width, height) if draw is None else random_box(width, height, self.share, draw)
@@ -64,7 +69,7 @@ class Crop:
             x, y = image.width / width, image.height / height
             left, upper, right, lower = box
             pixels = image.convert("RGB" if self.channels == 3 else "L").resize(
-                (self.size, self.size), Image.Resampling.BILINEAR, (x * left, y * upper, x * right, y * lower)
+                (self.size, self.size), Resampling.BILINEAR, (x * left, y * upper, x * right, y * lower)
             )
             return np.asarray(pixels).reshape(self.size, self.size, self.channels)
 
@@ -74,7 +79,7 @@ class ImageFiles:
     """Images that stay in their files: where a set has a tensor of pixels, uint8 [N, C, H, W], this stands for one.
 
     names: paths within `folder`, as bytes of one length, [N]. workers: processes that decode, no more than
-    the machine has cores; 0: this one.
+    there are cores; 0: this one.
     """
 
     dtype: ClassVar[torch.dtype] = torch.uint8
@@ -104,15 +109,21 @@ class ImageFiles:
         key: what random crops are a function of, beside the image; None: cropped in the centre. Raises UserError,
         naming the file, where one is no image.
         """
-        batches = [places.tolist() for places in pieces(order, size)]
-        workers = min(self.workers, os.cpu_count() or 1) if len(batches) > 1 else 0
-        for images in DataLoader(_Decoded(self, key), batch_sampler=batches, num_workers=workers, collate_fn=_as_is):
+        from torch.utils.data import DataLoader  # slow to import, and needed only here
+
+        loader: Any = DataLoader(
+            _Decoded(self, key),  # type: ignore[arg-type]
+            batch_sampler=(places.tolist() for places in pieces(order, size)),  # type: ignore[arg-type]
+            num_workers=min(self.workers, _cores()) if len(order) > size else 0,
+            collate_fn=_as_is,
+        )
+        for images in loader:
             if isinstance(images, UserError):
                 raise images
             yield images
 
 
-class _Decoded(Dataset[Tensor]):
+class _Decoded:
     """What a worker makes of a batch of places. An error is returned, so that it crosses over as it is."""
 
     def __init__(self, files: ImageFiles, key: Key | None) -> None:
@@ -132,6 +143,11 @@ class _Decoded(Dataset[Tensor]):
 
 def _as_is(batch: Any) -> Any:
     return batch
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def centre_box(width: int, height: int) -> Box:
