@@ -11,7 +11,7 @@ from snnhll.cli.main import main
 
 def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, *overrides: str) -> Path:
     """Run `snnhll train` on digits and return the folder of the run."""
-    monkeypatch.setattr("snnhll.experiment.draw_run", lambda *_: [])
+    monkeypatch.setattr("snnhll.reports.run_pictures.draw_run", lambda *_: [])
     options = ("trainer.epochs=1", "tracking=none", "threads=1", f"output_dir={folder / 'runs'}")
     with pytest.raises(SystemExit) as exit_:
         main(["train", *options, *overrides])

@@ -113,7 +113,7 @@ class ImageFiles:
 
         loader: Any = DataLoader(
             _Decoded(self, key),  # type: ignore[arg-type]
-            batch_sampler=(places.tolist() for places in pieces(order, size)),  # type: ignore[arg-type]
+            batch_sampler=(places.tolist() for places in pieces(order, size)),
             num_workers=min(self.workers, _cores()) if len(order) > size else 0,
             collate_fn=_as_is,
         )
