@@ -5,8 +5,8 @@
     ∂L/∂r^{l-1} = W^lᵀ (∂L/∂r^l ⊙ ∂a^l),    ∂L/∂W^l = (∂L/∂r^l ⊙ ∂a^l) r^{l-1}ᵀ,    ∂a = 1/v_th inside the clip, else 0
 
 Every layer of the analog net is fed with the counts that the spiking layer below really sent, so that rounding errors
-do not pile up; the loss is that of the spiking net's own output. The gradient needs counts alone. The readout is linear:
-it is its own twin.
+do not pile up; the loss is that of the spiking net's own output. The gradient needs counts alone. The readout is
+linear: it is its own twin.
 """
 
 from __future__ import annotations
