@@ -58,7 +58,7 @@ OVERRIDES = {
     "surrogate.alpha=0": "surrogate.alpha: 0.0 is out of range, expected a number > 0.",
     "optimizer.lr=abc": "optimizer.lr: expected a number, got 'abc'.",
     "optimizer.lr=nan": "optimizer.lr: nan is not a finite number.",
-    "optimizer.lr=-1": "optimizer: Invalid learning rate: -1.0.",
+    "optimizer.lr=-1": "optimizer.lr: -1.0 is out of range, expected a number >= 0.",
     "schedule.milestones=3": "schedule.milestones: expected a list [a, b], got 3.",
     "schedule.milestones=[2]": "schedule.milestones[0]: 2.0 is out of range, expected a number in [0, 1].",
     "data.limit=0": "data.limit: 0 is out of range, expected a number >= 1.",

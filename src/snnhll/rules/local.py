@@ -19,7 +19,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Optimizer
 
 from snnhll.losses.hybrid import HybridLoss
 from snnhll.losses.loss import Activity, Batch, Similarity
@@ -28,6 +27,7 @@ from snnhll.networks.mode import evaluating
 from snnhll.networks.network import Network
 from snnhll.networks.rates import Signal, rate_forward
 from snnhll.networks.spec import Layer
+from snnhll.optimizers.optimizer import Optimizer
 from snnhll.rules.course import Course
 from snnhll.rules.layerwise import learn_readout
 from snnhll.rules.requirements import alike_at_every_step, plain_blocks
