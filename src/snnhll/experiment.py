@@ -20,7 +20,6 @@ from snnhll.check import check_read
 from snnhll.config import Config, Settings, compose, identity, settings
 from snnhll.metrics import Evaluation, energy, evaluate, operations
 from snnhll.ops import which
-from snnhll.reports.run_pictures import draw_run
 from snnhll.results import Result, RunFolder, finished, run_path, write_atomic
 from snnhll.run_state import RunState
 from snnhll.tracking.tracker import Tracker, Trackers
@@ -94,6 +93,8 @@ def _run(parts: Parts, config: Config, chosen: Settings, folder: RunFolder, resu
         result.peak_memory_bytes = memory.peak(data.device)
         _describe(result, parts, test, progress, folder)
         images, _ = next(iter(data.eval_batches("test", 16)))
+        from snnhll.reports.run_pictures import draw_run  # loads matplotlib, which nothing before here needs
+
         pictures = draw_run(folder, test, rule.network, images, data.classes, state.similarities())
         if state.load_best(rule):
             result.test_accuracy_best_val = _on_test(parts, chosen).accuracy
