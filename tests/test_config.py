@@ -29,7 +29,10 @@ IMAGES = {
     "cifar10": (COLOUR, 10),
     "cifar100": (COLOUR, 100),
     "image_folder": (COLOUR, 7),
+    "image_stream": ((3, 224, 224), 7),
     "n_mnist": ((20, 34, 34), 10),
+    "cifar10_dvs": ((20, 64, 64), 10),
+    "dvs128_gesture": ((20, 64, 64), 11),
 }
 
 

@@ -48,6 +48,7 @@ NOT_IDENTITY = (
     "data.root",
     "data.download",
     "data.recommended",
+    "data.workers",
     "trainer.checkpoint_minutes",
     "trainer.eval_batch_size",
 )

@@ -125,7 +125,7 @@ def _describe(result: Result, parts: Parts, test: Evaluation, progress: Progress
     result.val_accuracy, result.train_accuracy = last["val_accuracy"], last["train_accuracy"]
     result.layer_test_accuracy = test.layer_accuracy
     result.firing_rates, result.silent_share, result.saturated_share = test.rates, test.silent, test.saturated
-    result.samples_per_second = progress.samples / max(progress.seconds, 1e-9)
+    result.samples_per_second, result.loading_share = progress.samples_per_second, progress.loading_share
     result.parameters = sum(p.numel() for p in network.parameters())
     accumulates, multiplies = operations(network, test.inputs)
     result.synaptic_operations_per_image, result.multiply_accumulates_per_image = accumulates, multiplies

@@ -7,6 +7,7 @@ bit.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from snnhll.config import TrainerSettings
 from snnhll.data import Data
+from snnhll.data.pipeline import Batch
 from snnhll.errors import DivergedError
 from snnhll.metrics import Evaluation, evaluate
 from snnhll.rules.rule import Metrics, Rule
@@ -34,8 +36,19 @@ class Progress:
     samples_in_epoch: int = 0
     best_val: float = -1.0
     samples: int = 0
-    seconds: float = 0.0  # spent in training steps
+    seconds: float = 0.0  # spent in training steps, their images included
+    waited: float = 0.0  # of these, until the images of a step were there
     wall: float = 0.0  # spent in all, by every process that worked on the run
+
+    @property
+    def samples_per_second(self) -> float:
+        return self.samples / max(self.seconds, 1e-9)
+
+    @property
+    def loading_share(self) -> float:
+        """Share of the time of training in which the host waited for images. An accelerator goes on meanwhile, so that
+        its steps are held up for less."""
+        return self.waited / max(self.seconds, 1e-9)
 
     def finish_epoch(self) -> None:
         """Move on to the next epoch."""
@@ -72,7 +85,7 @@ def _train_epoch(rule: Rule, data: Data, seed: int, progress: Progress, state: R
     rule.train()
     pending: list[Metrics] = []
     started = time.perf_counter()
-    for images, labels in data.train_batches(progress.epoch, progress.step):
+    for images, labels in _timed(data.train_batches(progress.epoch, progress.step), progress):
         seed_step(seed, progress.epoch, progress.step)
         pending.append(rule.step(images, labels))
         progress.step += 1
@@ -86,6 +99,17 @@ def _train_epoch(rule: Rule, data: Data, seed: int, progress: Progress, state: R
                 state.save(rule, asdict(progress))
             started = time.perf_counter()
     progress.samples += progress.samples_in_epoch
+
+
+def _timed(batches: Iterator[Batch], progress: Progress) -> Iterator[Batch]:
+    """Yield the batches, and add up how long each was waited for."""
+    while True:
+        asked = time.perf_counter()
+        batch = next(batches, None)
+        progress.waited += time.perf_counter() - asked
+        if batch is None:
+            return
+        yield batch
 
 
 def _collect(pending: list[Metrics], progress: Progress) -> None:
@@ -119,7 +143,8 @@ def _row(rule: Rule, progress: Progress, validation: Evaluation) -> dict[str, An
         "silent_share": validation.silent,
         "saturated_share": validation.saturated,
         "lr": rule.optimizers[0].param_groups[0]["lr"] if rule.optimizers else None,
-        "samples_per_second": progress.samples / max(progress.seconds, 1e-9),
+        "samples_per_second": progress.samples_per_second,
+        "loading_share": progress.loading_share,
         "seconds": progress.seconds,
     }
 
