@@ -50,6 +50,7 @@ NOT_IDENTITY = (
     "data.recommended",
     "trainer.checkpoint_minutes",
     "trainer.eval_batch_size",
+    "trainer.cuda_graphs",
 )
 
 
@@ -68,6 +69,7 @@ class TrainerSettings:
     precision: Literal["float32", "bfloat16"]
     eval_batch_size: PositiveInt
     checkpoint_minutes: Positive
+    cuda_graphs: bool = False
 
 
 @dataclass(frozen=True)
