@@ -144,6 +144,15 @@ def plain(config: Any, resolve: bool = True) -> Config:
     return composed
 
 
+def as_yaml(config: Config) -> str:
+    """Return a configuration as YAML; where there is no OmegaConf as JSON, which is YAML too."""
+    try:
+        from omegaconf import OmegaConf
+    except ImportError:
+        return json.dumps(config, indent=2) + "\n"
+    return OmegaConf.to_yaml(OmegaConf.create(config))
+
+
 def _check_sections(config: Config) -> None:
     """Check that every section and root key is there, and nothing else: an override can remove or add any key."""
     known = {*SECTIONS, *(f.name for f in fields(Settings))}

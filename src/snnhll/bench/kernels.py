@@ -153,7 +153,7 @@ def _sums(path: ModuleType, device: torch.device) -> Iterator[Finding]:
         norm = tuple(_normal((3, 1, LARGE[1]), 9, False)[:, 0].abs() + 0.1) if normed else None
         wide = None if norm is None else tuple(x.double() for x in norm)
         moved = None if norm is None else tuple(x.to(device) for x in norm)
-        truth = reference.rate_gradient(*(x.double() for x in maps), wide, torch.float64)  # type: ignore[arg-type]
+        truth = reference.rate_gradient(*(x.double() for x in maps), wide, torch.float64)  # type: ignore[arg-type, call-arg]
         found = path.rate_gradient(*(x.to(device) for x in maps), moved, dtype)
         errors = [_error(found[0], truth[0], STEP[dtype])]
         errors += [_error(a, b, 1e-4) for a, b in zip(found[1:], truth[1:], strict=True)]

@@ -103,7 +103,7 @@ def moments(z: Tensor) -> tuple[Tensor, Tensor]:
     """`snnhll.ops.moments`; sums are taken about the first pixel, so that a mean far from zero does not swallow the
     variance."""
     z = z.detach()
-    pivot = z[(0, 0, slice(None), *(0,) * (z.dim() - 3))].float().contiguous()
+    pivot = z[0, 0].reshape(z.shape[2], -1)[:, 0].float().contiguous()
     count = z.numel() // z.shape[2]
     first, second = _channel_sums(kernels.moment_sums, (z, pivot), z, count) / count
     return (pivot + first).float(), (second - first * first).float()
