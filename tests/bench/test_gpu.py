@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from snnhll.bench import gpu, spikingjelly
-from snnhll.bench.gpu import HERE_IS_NO_GPU, overrides, table
+from snnhll.bench.gpu import HERE_IS_NO_GPU, overrides
+from snnhll.bench.gpu_table import Line, table
 from snnhll.bench.works import Work
 from snnhll.config import compose
 from snnhll.frozen import HERE, thaw
@@ -59,10 +60,10 @@ def test_spikingjelly_trains_the_same_work_here() -> None:
 
 
 def test_the_table_compares_with_the_fastest_rival_of_the_same_batch() -> None:
-    def step(who: str, setting: str, batch: int, speed: float) -> gpu.Line:
+    def step(who: str, setting: str, batch: int, speed: float) -> Line:
         return {"part": "step", "who": who, "setting": setting, "batch": batch, "samples_per_second": speed}
 
-    lines: list[gpu.Line] = [
+    lines: list[Line] = [
         {"part": "device", "name": "a GPU", "T": 10},
         {"part": "kernels", "kernel": "lif_pass", "cases": 7, "failed": ["soft: 1 differ, error 0"]},
         step("snnhll", "pred_sim rate bf16", 64, 900.0),

@@ -77,9 +77,11 @@ def test_continues_in_pieces_until_everything_is_trained(tmp_path: Path, sets: P
     def call(*more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*words, *more], capture_output=True, text=True, check=False)
 
-    first = call("--minutes", "0.0001")
+    first = call("--minutes", "0")
     assert first.returncode == 3, first.stderr
     assert "the same command continues" in first.stdout
+    (begun,) = out.glob("*/metrics.jsonl")
+    assert begun.read_text().count("\n") == 1
     plan = json.loads((out / "plan.json").read_text())
     assert set(plan.values()) == {2}  # six hours hold more than the two epochs of --toy
     last = call("--minutes", "5")
@@ -87,6 +89,7 @@ def test_continues_in_pieces_until_everything_is_trained(tmp_path: Path, sets: P
     rows = list(csv.DictReader((out / "table.csv").open()))
     assert [(row["network"], row["learner"]) for row in rows] == [(n, x) for _, n, x in STUDY["studies"]()]
     assert {row["data"] for row in rows} == {"fashion_mnist", "CIFAR-10 (JPEG)"}
+    assert begun.read_text().count("\n") == 2
     for row in rows:
         result: dict[str, Any] = json.loads((out / row["run"] / "result.json").read_text())
         assert result["status"] == "finished"

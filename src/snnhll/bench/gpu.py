@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import argparse
 import copy
+import gc
 import json
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import import_module, metadata
 from itertools import cycle, product
@@ -28,7 +29,8 @@ import torch
 from torch import Tensor
 
 from snnhll.bench import floor, ours, peer
-from snnhll.bench.contest import PEER_SETTINGS
+from snnhll.bench.contest import OURS, PEER_SETTINGS
+from snnhll.bench.gpu_table import Line, table
 from snnhll.bench.works import CLASSES, WORKS, Work
 from snnhll.data import pipeline_options
 from snnhll.data.imageset import ImageSet
@@ -47,7 +49,6 @@ RECORDED = ", recorded"  # as a CUDA graph
 HERE_IS_NO_GPU = "No GPU: the script was tried, nothing of a GPU was measured."
 
 Step = Callable[[Tensor, Tensor], object]
-Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Plan:
 
     def sketch(self) -> Plan:
         """Return the plan that tries the script on any machine."""
-        small = {"batches": (4,), "images": 64, "probe": floor.Probe(2, 4, 6, 8), "seconds": 0.0}
-        return Plan(self.device, self.configs, self.until, self.work.sketch(), 2, **small)  # type: ignore[arg-type]
+        probe = floor.Probe(batch=2, channels=4, side=6, matrix=8)
+        return replace(self, work=self.work.sketch(), steps=2, batches=(4,), images=64, probe=probe, seconds=0.0)
 
     @property
     def left(self) -> float:
@@ -92,15 +93,22 @@ def main(arguments: list[str], configs: Path) -> int:
         print(f"bench/gpu/run: {error}", file=sys.stderr)
         return 2
     lines: list[Line] = []
-    for line in measure(plan):
-        lines.append(line)
-        text = json.dumps(line)
-        print(text, flush=True)
-        if chosen.out is not None:
-            with chosen.out.open("a") as file:
-                file.write(text + "\n")
-    print(table(lines))
+    try:
+        for line in measure(plan):
+            lines.append(line)
+            keep(line, chosen.out)
+    finally:
+        print(table(lines) if lines else "", flush=True)
     return 1 if any(line.get("failed") for line in lines) else 0
+
+
+def keep(line: Line, out: Path | None) -> None:
+    """Print a line of JSON and append it to a file, if there is to be one."""
+    text = json.dumps(line)
+    print(text, flush=True)
+    if out is not None:
+        with out.open("a") as file:
+            file.write(text + "\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -140,13 +148,7 @@ def measure(plan: Plan) -> Iterator[Line]:
 def device_line(plan: Plan) -> Line:
     """Return what is measured on. Says plainly when that is no GPU."""
     versions = {name: _version(name) for name in ("torch", "triton", "spikingjelly")}
-    line: Line = {
-        "part": "device",
-        "device": plan.device,
-        "work": plan.work.spec,
-        "T": plan.steps,
-        "versions": versions,
-    }
+    line: Line = {"part": "device", "device": plan.device, "T": plan.steps, "versions": versions}
     if plan.device == "cpu":
         return line | {"note": HERE_IS_NO_GPU}
     properties = torch.cuda.get_device_properties(plan.device)
@@ -185,9 +187,9 @@ def kernel_lines(plan: Plan) -> Iterator[Line]:
 def contestants(plan: Plan) -> Iterator[tuple[str, str, Callable[[], Step]]]:
     """Yield who is measured, in which setting, and what builds the training step."""
     for setting in SETTINGS:
-        yield "snnhll", setting, partial(our_step, plan, setting, recorded=False)
+        yield OURS, setting, partial(our_step, plan, setting, recorded=False)
         if plan.device != "cpu":
-            yield "snnhll", setting + RECORDED, partial(our_step, plan, setting, recorded=True)
+            yield OURS, setting + RECORDED, partial(our_step, plan, setting, recorded=True)
     try:
         rival = import_module("snnhll.bench.spikingjelly")
     except ImportError:
@@ -220,6 +222,7 @@ def step_line(plan: Plan, who: str, setting: str, make: Callable[[], Step], batc
     try:
         torch.manual_seed(0)
         if on_gpu:
+            gc.collect()  # of the one before
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(plan.device)
         images = torch.rand(batch, *plan.work.shape, device=plan.device)
@@ -230,7 +233,7 @@ def step_line(plan: Plan, who: str, setting: str, make: Callable[[], Step], batc
     line |= {"samples_per_second": batch / took, "milliseconds": 1e3 * took}
     if on_gpu:
         line["peak_memory_bytes"] = torch.cuda.max_memory_allocated(plan.device)
-        if who == "snnhll" and " rate " in setting:
+        if who == OURS and " rate " in setting:
             line["of_floor"] = floor.seconds(floor.operations(plan.work, plan.steps, batch), rates) / took
     return line
 
@@ -286,42 +289,6 @@ def epoch_line(plan: Plan) -> Line:
     backend = which(torch.zeros(1, 1, 1, device=plan.device, dtype=torch.bfloat16))
     measured = f"{done} of {data.steps_per_epoch} steps"
     return line | {"batch": batch, "seconds": took, "measured": measured, "kernels": backend}
-
-
-def table(lines: list[Line]) -> str:
-    """Return what was found as a table in Markdown, with the ratio to SpikingJelly's fastest setting."""
-    device, *rest = lines
-    rows = [line for line in rest if line["part"] == "step"]
-    compared = "name" in device  # a CPU's times are those of a sketch
-    text = [f"{device.get('name', 'CPU')}, T = {device['T']}. {device.get('note', '')}".strip(), ""]
-    text += ["| who | setting | batch | samples/s | MiB | of floor | x SpikingJelly |", "|---|---|---|---|---|---|---|"]
-    for row in rows:
-        if "samples_per_second" not in row:
-            text.append(
-                f"| {row['who']} | {row['setting']} | {row['batch']} | {row.get('failed') or row['note']} | | | |"
-            )
-            continue
-        rivals = [r.get("samples_per_second", 0.0) for r in rows if r["who"] != "snnhll" and r["batch"] == row["batch"]]
-        fastest = max(rivals, default=0.0)
-        cells = [
-            row["who"],
-            row["setting"],
-            row["batch"],
-            f"{row['samples_per_second']:.4g}",
-            f"{row['peak_memory_bytes'] / 2**20:.0f}" if "peak_memory_bytes" in row else "",
-            f"{row['of_floor']:.0%}" if "of_floor" in row else "",
-            f"{row['samples_per_second'] / fastest:.2f}" if compared and fastest and row["who"] == "snnhll" else "",
-        ]
-        text.append("| " + " | ".join(map(str, cells)) + " |")
-    checked = [line for line in rest if line["part"] == "kernels"]
-    wrong = [f"{line['kernel']}: {said}" for line in checked for said in line.get("failed", [])]
-    cases = sum(line.get("cases", 0) for line in checked)
-    text += ["", f"kernels: {cases} cases checked, {len(wrong)} differ", *wrong]
-    for line in rest:
-        if line["part"] == "epoch":
-            said = f"{line['seconds']:.1f} s ({line['measured']})" if "seconds" in line else line.get("failed")
-            text.append(f"an epoch of {line['images']} images, {line['setting']}: {said}")
-    return "\n".join(text)
 
 
 def _said(error: Exception) -> str:

@@ -47,7 +47,7 @@ class Encoding(nn.Module, ABC):
         if not self.normalised:
             noted = self.seen.clone()
             self.seen.zero_()
-            check_pixels(torch.stack([noted[0], -noted[1]]))
+            check_pixels(torch.stack([noted[0], 0 - noted[1]]))
 
     @abstractmethod
     def code(self, images: Tensor, steps: int) -> Tensor:
