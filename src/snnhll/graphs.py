@@ -71,7 +71,7 @@ def record_step(rule: Rule, images: Tensor, labels: Tensor) -> Step:
     """Record one step of `rule` on batches of this shape, and return what replays it. Nothing is learned meanwhile."""
     own = images.clone(), labels.clone()
     graph = torch.cuda.CUDAGraph()
-    with capturable(rule.optimizers), torch.cuda.graph(graph):
+    with torch.cuda.device(images.device), capturable(rule.optimizers), torch.cuda.graph(graph):
         metrics = rule.step(*own)
         values = torch.stack([value.float() for value in metrics.values()])
 

@@ -33,6 +33,7 @@ SURROGATES: tuple[Surrogate, ...] = (Exponential(1.5), Sigmoid(4.0), Boxcar(0.3)
 DTYPES = (torch.bfloat16, torch.float32, torch.float16)  # all settings in the first, each setting once in the others
 MAP, LARGE, LINEAR = (2, 5, 5, 7), (3, 37, 9, 10), (3, 1100)
 WAYS = {"cut": (False, False), "through time": (True, False), "reset detached": (True, True)}
+GATES = ((False, 1), (False, T), (True, T))  # whether there is a dropout mask, and S
 ORDERS = {"channels_last": True, "as written": False}
 STEP = {torch.float32: 1e-5, torch.bfloat16: 2**-7, torch.float16: 2**-10}  # one step of the stored precision
 
@@ -62,9 +63,9 @@ def findings(path: ModuleType, device: torch.device) -> Iterator[Finding]:
 
 
 def _passes(path: ModuleType, device: torch.device) -> Iterator[Finding]:
-    every = itertools.product(DTYPES[:1], NEURONS.items(), (1, 2, 3), (False, True), (1, T), ORDERS.items())
-    stored = itertools.product(DTYPES[1:], NEURONS.items(), (1, 2, 3), (True,), (T,), [("channels_last", True)])
-    for dtype, (name, neuron), pool, gated, steps, (order, last) in (*every, *stored):
+    every = itertools.product(DTYPES[:1], NEURONS.items(), (1, 2, 3), GATES, ORDERS.items())
+    stored = itertools.product(DTYPES[1:], NEURONS.items(), (1, 2, 3), GATES[-1:], [("channels_last", True)])
+    for dtype, (name, neuron), pool, (gated, steps), (order, last) in (*every, *stored):
         setting = f"{_short(dtype)}, {name}, pool {pool}, {'gate, ' if gated else ''}S {steps}, {order}"
         yield _pass(path, device, setting, (steps, *MAP), dtype, neuron, pool=pool, gated=gated, last=last)
     soft, hard = NEURONS.values()
