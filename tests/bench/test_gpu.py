@@ -84,3 +84,7 @@ def test_the_table_compares_with_the_fastest_rival_of_the_same_batch() -> None:
     assert "| snnhll | bptt bf16 | 64 | OutOfMemoryError: too large |" in text
     assert "kernels: 7 cases checked, 1 differ" in text
     assert "12.3 s (9 of 9)" in text
+    assert "not installed" not in text
+    alone = table([line for line in lines if line.get("who") != "spikingjelly"])
+    assert "SpikingJelly is not installed here" in alone
+    assert "| snnhll | pred_sim rate bf16 | 64 | 900 |  |  |  |" in alone

@@ -23,6 +23,8 @@ def table(lines: list[Line]) -> str:
         rivals = [other for other in steps if other["who"] != OURS and other["batch"] == line["batch"]]
         fastest = max((other.get("samples_per_second", 0.0) for other in rivals), default=0.0)
         text.append(_joined((line["who"], line["setting"], line["batch"], *_cells(line, "name" in device, fastest))))
+    if all(line["who"] == OURS for line in steps):
+        text += ["", "SpikingJelly is not installed here: there is nothing to compare with."]
     return "\n".join([*text, "", *_kernels(rest), *_epoch(rest)])
 
 

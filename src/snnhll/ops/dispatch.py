@@ -35,7 +35,7 @@ FAST_PATHS = {
     "cpu": FastPath("numba", "snnhll.ops.cpu", (torch.float32, torch.bfloat16), as_written=False),
     "cuda": FastPath("triton", "snnhll.ops.cuda", (torch.float32, torch.bfloat16, torch.float16), as_written=True),
 }
-LARGEST_STEP = 2**31 - 1  # values in one time step: offsets in the CUDA kernels are 32-bit
+LARGEST_STEP = 2**31 - 2**16  # values in one time step: offsets in the CUDA kernels are 32-bit, to the end of a block
 
 
 def lif_pass(
@@ -167,7 +167,7 @@ def _obstacle(z: Tensor, surrogate: Surrogate | None, in_order: bool) -> str | N
         return "the input is not contiguous (maps: channels_last) in memory"
     if surrogate is not None and type(surrogate) not in COMPILED_SURROGATES:
         return f"surrogate {type(surrogate).__name__} has no compiled form"
-    if z.is_cuda and z[0].numel() > LARGEST_STEP:
+    if z.device.type == "cuda" and z[0].numel() > LARGEST_STEP:
         return f"{z[0].numel()} values in one time step, the kernels count to {LARGEST_STEP}"
     return _import_error(path)
 
