@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from snnhll.errors import UserError
+from snnhll.optimizers.optimizer import Optimizer
 from snnhll.rules.rule import Metrics, Rule
 
 WARM_UP = 3  # steps before the recording: what compiles, allocates or is looked at once is then behind us
@@ -86,10 +86,11 @@ def record_step(rule: Rule, images: Tensor, labels: Tensor) -> Step:
 
 @contextmanager
 def capturable(optimizers: list[Optimizer]) -> Iterator[None]:
-    """Let optimisers that count their steps be recorded: with the count on the device of the parameters."""
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups if "capturable" in group]
+    """Let those of torch.optim that count their steps be recorded: with the count on the device of the parameters."""
+    counting = [optimizer for optimizer in optimizers if isinstance(optimizer, torch.optim.Optimizer)]
+    groups = [group for optimizer in counting for group in optimizer.param_groups if "capturable" in group]
     before = [group["capturable"] for group in groups]
-    for optimizer in optimizers:
+    for optimizer in counting:
         for parameter, state in optimizer.state.items():
             if isinstance(state.get("step"), Tensor):
                 state["step"] = state["step"].to(parameter.device)

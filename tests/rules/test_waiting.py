@@ -20,7 +20,7 @@ from snnhll.rules.rule import Rule
 
 MakeRule = Callable[..., Rule]
 
-NET = ("architecture.spec=4C3-6C3-P2-FC12-FC4", "architecture.dropout=0.2", "trainer.steps=3", "optimizer.fused=false")
+NET = ("architecture.spec=4C3-6C3-P2-FC12-FC4", "architecture.dropout=0.2", "trainer.steps=3", "optimizer=sgd")
 
 
 @pytest.mark.parametrize("update", ["online", "accumulate", "final", "rate"])
