@@ -34,8 +34,8 @@ def check_recordable(rule: Rule, device: torch.device) -> None:
         raise UserError(f"trainer.cuda_graphs: needs a CUDA device, and this run is on {device.type}; set it to false.")
     if not rule.recordable:
         raise UserError(
-            f"trainer.cuda_graphs: steps of {type(rule).__name__} cannot be recorded; set it to false, or use "
-            f"rule=local, bptt or three_factor."
+            f"trainer.cuda_graphs: steps of {type(rule).__name__} cannot be recorded; set it to false, or use a "
+            f"rule such as local or bptt."
         )
 
 

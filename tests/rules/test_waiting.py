@@ -33,6 +33,10 @@ def test_local_learning(make_rule: MakeRule, update: str, loss: str) -> None:
     "overrides",
     [
         ("rule=bptt",),
+        ("rule=fa",),
+        ("rule=snib",),
+        ("rule=spike_bp", "neuron.decay=0.9"),
+        ("rule=spike_count", "neuron=if", "architecture.norm=none"),
         ("loss=hsic", "kernel.bandwidth=median"),
         ("rule=three_factor", "loss=hsic"),
         ("loss.weighting=gradnorm",),
