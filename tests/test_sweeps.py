@@ -51,7 +51,7 @@ BAD_NETWORK = "  - {name: too deep, overrides: [architecture.spec=4C3-P16-FCn]}\
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pictures of a run are another test's concern, and most of a tiny run's time."""
-    monkeypatch.setattr("snnhll.experiment.draw_run", lambda *_: [])
+    monkeypatch.setattr("snnhll.reports.run_pictures.draw_run", lambda *_: [])
 
 
 @pytest.fixture
@@ -114,8 +114,8 @@ def test_a_sweep_killed_twice_ends_with_the_table_of_one_never_killed(sweep_file
     whole, broken = (planned(file, tmp_path / name, "trainer.epochs=6") for name in ("whole", "broken"))
     runner.work(whole.jobs, "mine", runner.Announcer())
     program = (
-        "import sys, torch, snnhll.experiment, snnhll.cli.sweep; torch.set_num_threads(1)\n"
-        "snnhll.experiment.draw_run = lambda *_: []; snnhll.cli.sweep.measured_speed = lambda _: None\n"
+        "import sys, torch, snnhll.reports.run_pictures, snnhll.cli.sweep; torch.set_num_threads(1)\n"
+        "snnhll.reports.run_pictures.draw_run = lambda *_: []; snnhll.cli.sweep.measured_speed = lambda _: None\n"
         "from snnhll.cli.main import main; main(sys.argv[1:])"
     )
     command = [sys.executable, "-c", program, "sweep", str(file), *TINY, "trainer.epochs=6"]

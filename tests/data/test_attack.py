@@ -52,7 +52,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Runs on digits, one of each kind of learning."""
     home = tmp_path_factory.mktemp("attacked")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("snnhll.experiment.draw_run", lambda *_: [])
+        patch.setattr("snnhll.reports.run_pictures.draw_run", lambda *_: [])
         patch.setattr("snnhll.experiment.tune", lambda update: None)
         own = ["data=digits", *DIGITS, "tracking=none", f"output_dir={home}"]
         return {name: Path(snnhll.train([*own, *overrides]).run_dir) for name, overrides in TRAINED.items()}

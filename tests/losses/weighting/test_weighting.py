@@ -195,7 +195,7 @@ def test_a_loss_of_the_users_own_need_not_speak_of_weightings() -> None:
 def test_the_weights_of_every_layer_are_in_every_line_of_the_metrics(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snnhll.experiment.draw_run", lambda *_: [])
+    monkeypatch.setattr("snnhll.reports.run_pictures.draw_run", lambda *_: [])
     tiny = ["data.limit=8", "trainer.epochs=2", "trainer.steps=2", "architecture.spec=4C3-P2-FC8-FCn", "tracking=none"]
     result = train_from([*tiny, "loss.weighting=scale", f"output_dir={tmp_path}"])
     lines = [json.loads(line) for line in (Path(result.run_dir) / "metrics.jsonl").read_text().splitlines()]
