@@ -314,6 +314,7 @@ PLACE = {
     "data.download": False,
     "trainer.checkpoint_minutes": 1.5,
     "trainer.eval_batch_size": 7,
+    "trainer.cuda_graphs": True,
 }
 
 

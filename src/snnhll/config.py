@@ -51,6 +51,7 @@ NOT_IDENTITY = (
     "data.workers",
     "trainer.checkpoint_minutes",
     "trainer.eval_batch_size",
+    "trainer.cuda_graphs",
 )
 
 
@@ -69,6 +70,7 @@ class TrainerSettings:
     precision: Literal["float32", "bfloat16"]
     eval_batch_size: PositiveInt
     checkpoint_minutes: Positive
+    cuda_graphs: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,15 @@ def plain(config: Any, resolve: bool = True) -> Config:
     composed = {str(k): v for k, v in container.items() if k != "hydra"}
     _check_sections(composed)
     return composed
+
+
+def as_yaml(config: Config) -> str:
+    """Return a configuration as YAML; where there is no OmegaConf as JSON, which is YAML too."""
+    try:
+        from omegaconf import OmegaConf
+    except ImportError:
+        return json.dumps(config, indent=2) + "\n"
+    return OmegaConf.to_yaml(OmegaConf.create(config))
 
 
 def _check_sections(config: Config) -> None:

@@ -68,6 +68,7 @@ class LocalRule(Rule):
     """Local losses per layer, and a linear readout trained by cross-entropy on its detached input."""
 
     residual: ClassVar[bool] = True
+    recordable: ClassVar[bool] = True
 
     def __init__(
         self,
