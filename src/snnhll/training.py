@@ -77,8 +77,9 @@ def _train_epoch(rule: Rule, data: Data, seed: int, progress: Progress, state: R
         pending.append(rule.step(images, labels))
         progress.step += 1
         progress.samples_in_epoch += len(labels)
-        if progress.step % CHECK_EVERY == 0 or progress.step == data.steps_per_epoch:
-            _collect(pending, progress)
+        if is_checked(progress.step, data.steps_per_epoch):
+            _collect(rule.gathered(pending), progress)
+            pending.clear()
             spent = time.perf_counter() - started
             progress.seconds, progress.wall = progress.seconds + spent, progress.wall + spent
             tracker.step(progress.epoch, progress.step, data.steps_per_epoch, progress.samples_in_epoch, progress.sums)
@@ -86,6 +87,11 @@ def _train_epoch(rule: Rule, data: Data, seed: int, progress: Progress, state: R
                 state.save(rule, asdict(progress))
             started = time.perf_counter()
     progress.samples += progress.samples_in_epoch
+
+
+def is_checked(step: int, steps: int) -> bool:
+    """Return whether the losses are looked at after `step` of the epoch's `steps`."""
+    return step % CHECK_EVERY == 0 or step == steps
 
 
 def _collect(pending: list[Metrics], progress: Progress) -> None:
@@ -101,7 +107,6 @@ def _collect(pending: list[Metrics], progress: Progress) -> None:
         )
     for name, value in zip(names, table.double().sum(0).tolist(), strict=True):
         progress.sums[name] = progress.sums.get(name, 0.0) + value
-    pending.clear()
 
 
 def _row(rule: Rule, progress: Progress, validation: Evaluation) -> dict[str, Any]:

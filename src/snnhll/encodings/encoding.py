@@ -12,9 +12,13 @@ from snnhll.networks.spec import Shape
 
 
 class Encoding(nn.Module, ABC):
-    """Turns images into a sequence. `normalised` says whether it wants zero-mean images or pixels in [0, 1]."""
+    """Turns images into a sequence.
+
+    normalised: whether it wants zero-mean images or pixels in [0, 1]. random: whether it draws anew in training.
+    """
 
     normalised: ClassVar[bool] = False
+    random: ClassVar[bool] = False
 
     def forward(self, images: Tensor, steps: int) -> Tensor:
         """Return the input [S, B, C', H, W] of images [B, C, H, W]; S = steps, or 1 when the input is constant.
