@@ -29,6 +29,7 @@ from dataclasses import asdict
 from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
+from itertools import product
 from typing import NoReturn
 
 from rich.console import Console
@@ -40,7 +41,9 @@ from snnhll.bench.works import WORKS
 from snnhll.errors import UserError, nearest
 
 Report = Callable[[str], None]
-STAGED = "pred_sim rate fp32"  # the setting of which pipeline stages are measured by default
+STAGED = [  # the settings whose layers can be stages; the first is measured by default
+    f"pred_sim {update} {precision}" for update in ("rate", "accumulate", "final") for precision in PRECISIONS
+]
 
 
 def main(arguments: list[str]) -> int:
@@ -100,18 +103,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def stages(chosen: argparse.Namespace, run: Runner, report: Report) -> int:
-    """Measure and model pipeline stages."""
+    """Measure and model pipeline stages. Raises UserError for what has none."""
     from snnhll.bench import pipeline
 
-    found = [
-        pipeline.compare(
-            Measurement(WORKS[work], OURS, setting, T, batch, chosen.steps), chosen.stages, chosen.rounds, run, report
-        )
-        for work in chosen.works
-        for setting in chosen.setting or [STAGED]
-        for T in chosen.T
-        for batch in chosen.batch
+    settings = chosen.setting or STAGED[:1]
+    _check("--setting with --stages", settings, STAGED)
+    for work in chosen.works:
+        parts = len(WORKS[work].layers()) + 1
+        if not 2 <= chosen.stages <= parts:
+            raise UserError(f"bench: --stages {chosen.stages}: {work} has 2 to {parts}, its layers and the readout.")
+    tasks = product(chosen.works, settings, chosen.T, chosen.batch)
+    measurements = [
+        Measurement(WORKS[work], OURS, setting, T, batch, chosen.steps) for work, setting, T, batch in tasks
     ]
+    found = [pipeline.compare(m, chosen.stages, chosen.rounds, run, report) for m in measurements]
     if chosen.json:
         print(json.dumps([one.contract() for one in found], indent=2))
         return 0

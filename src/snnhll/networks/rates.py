@@ -111,7 +111,7 @@ class _RateGradient(torch.autograd.Function):
         gamma, source, slope, slope_input, mean_input = ctx.saved_tensors
         norm = None if gamma is None else (gamma, *ctx.statistics)
         grad_z, grad_gamma, grad_beta = rate_gradient(grads[0], slope, slope_input, mean_input, norm, source.dtype)
-        if norm is not None and (across := ctx.block.norm.across) is not None:
+        if norm is not None and grad_gamma is not None and (across := ctx.block.norm.across) is not None:
             grad_z = _of_all(across, grad_z, (grad_beta, grad_gamma), norm, mean_input)
         grad_weight = ctx.block.synapse.weight_gradient(source, grad_z).to(slope.dtype)
         return grad_weight, grad_gamma, grad_beta, None, None, None, None
