@@ -19,7 +19,7 @@ from snnhll.assemble import Parts, assemble
 from snnhll.config import Config, Settings, compose, identity, settings
 from snnhll.metrics import Evaluation, energy, evaluate, operations
 from snnhll.ops import which
-from snnhll.parallel import launch
+from snnhll.parallel import together
 from snnhll.reports.run_pictures import draw_run
 from snnhll.results import Result, RunFolder, finished, run_path, write_atomic
 from snnhll.run_state import RunState
@@ -48,18 +48,18 @@ def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bo
     if done := finished(config):
         return done
     result = _blank(config, path, overrides)
-    if launch.followed(config):
+    if together.followed(config):
         return result  # the process that leads knows more
     with ExitStack() as stack:
         if keep_failure:
             stack.enter_context(RunFolder.create(path).recording(result))
         chosen = settings(config)
         tune(chosen.trainer.update)
-        if count := launch.threads(chosen):
+        if count := together.threads(chosen):
             torch.set_num_threads(count)
         result.device = _device_name(chosen.device)
         parts = assemble(config, chosen)
-        launch.check(parts, chosen)
+        together.check(parts, chosen)
         if not keep_failure:
             stack.enter_context(RunFolder.create(path).recording(result))
         if done := finished(config):  # by another process, between the first look and the lock
@@ -89,7 +89,7 @@ def _run(parts: Parts, config: Config, chosen: Settings, folder: RunFolder, resu
     )
     tracker.start(config, folder.path)
     try:
-        with launch.leading(parts, config, chosen) as learner:
+        with together.leading(parts, config, chosen) as learner:
             progress = train(learner, data, parts.schedule, chosen.trainer, chosen.seed, state, tracker)
         ended = time.perf_counter()
         test = _on_test(parts, chosen)

@@ -21,7 +21,7 @@ from snnhll.rules.rule import Metrics, Rule
 
 CPU = torch.device("cpu")
 PROBLEM = Problem((1, 8, 8), 4, [0.5], [0.25])
-COUNT, STEPS = 7, 3  # samples of a batch: an odd number, so that two shares differ; batches
+COUNT, STEPS = 7, 2  # samples of a batch: an odd number, so that two shares differ; batches
 
 
 @cache

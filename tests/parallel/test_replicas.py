@@ -11,12 +11,16 @@ from snnhll.config import options
 from snnhll.parallel.launch import started
 
 NET = ("architecture.spec=4C3-P2-6C3-FC12-n", "optimizer=sgd", "optimizer.lr=2e-3")
-UPDATES = ("online", "accumulate", "final", "rate")
+UPDATES = ("accumulate", "final", "rate")
 CASES = [
     *(
         Case.of(*NET, f"loss={loss}", "architecture.dropout=0.3", update=update, double=True)
         for loss in options("loss")
         for update in UPDATES
+    ),
+    *(
+        Case.of(*NET, f"loss={loss}", "architecture.dropout=0.3", update="online", double=True)
+        for loss in ("pred_sim_contrast", "pred_recon", "hsic")
     ),
     *(
         Case.of(*NET, "loss=pred_sim", f"architecture.norm={norm}", update=update, double=True)

@@ -123,7 +123,7 @@ def stages(chosen: argparse.Namespace, run: Runner, report: Report) -> int:
     console = Console(highlight=False)
     for one in found:
         console.print(pipeline.table(one))
-        console.print(pipeline.summary(one))
+        console.print(pipeline.summary(one), soft_wrap=True)
     return 0
 
 

@@ -9,12 +9,12 @@ not travel. The numbers are those of one process, bit for bit.
 from __future__ import annotations
 
 import copy
+import io
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -119,7 +119,7 @@ class StagedRule(SharedRule):
 
     def __init__(self, inner: LocalRule, team: Team, parts: list[range]) -> None:
         super().__init__(inner, team)
-        self.own, last = parts[team.rank], team.rank == team.size - 1
+        self.parts, self.own, last = parts, parts[team.rank], team.rank == team.size - 1
         self.units = inner.units[self.own.start : self.own.stop]
         device = inner.network.mean.device
         self.inbox = None if team.rank == 0 else Inbox(team, self._format(self.own.start), team.rank - 1, device)
@@ -158,17 +158,24 @@ class StagedRule(SharedRule):
     def merged(self, tables: list[Table]) -> Table:
         return {name: values for table in tables for name, values in table.items()}
 
-    def learned(self) -> list[dict[str, Any]]:
-        return [
+    def learned(self) -> bytes:
+        states = [
             {"module": self._module(part).state_dict(), "optimizer": self.optimizers[part].state_dict()}
             for part in self.own
         ]
+        written = io.BytesIO()
+        torch.save(states, written)
+        return written.getvalue()
 
-    def take_over(self, states: list[list[dict[str, Any]]]) -> None:
-        for part, state in enumerate(state for of_stage in states for state in of_stage):
-            if part not in self.own:
-                self._module(part).load_state_dict(state["module"])
-                self.optimizers[part].load_state_dict(state["optimizer"])
+    def take_over(self, states: list[bytes]) -> None:
+        here = self.network.mean.device
+        for stage, state in enumerate(states):
+            if stage == self.team.rank:
+                continue
+            learned = torch.load(io.BytesIO(state), map_location=here, weights_only=True)
+            for part, found in zip(self.parts[stage], learned, strict=True):
+                self._module(part).load_state_dict(found["module"])
+                self.optimizers[part].load_state_dict(found["optimizer"])
 
     def _module(self, part: int) -> nn.Module:
         """Return everything of a part that learns or counts: weights, statistics, heads."""

@@ -74,6 +74,8 @@ def joined(rank: int, size: int, device: torch.device, store: dist.Store | None 
     """
     direct = device.type == "cuda" and size <= torch.cuda.device_count()
     backend = "cpu:gloo,cuda:nccl" if direct else "gloo"
+    if direct:
+        torch.cuda.set_device(device)  # where NCCL looks for it
     team = Team(rank, size, device if direct else torch.device("cpu"))
     with talking(team):
         dist.init_process_group(backend, rank=rank, world_size=size, store=store, timeout=PATIENCE)
