@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from snnhll.cli.main import COMMANDS
+from snnhll.cli.commands import COMMANDS
 from snnhll.config import NOT_IDENTITY, ArchitectureSettings, Settings, TrainerSettings, compose, groups
 from snnhll.version import __version__
 

@@ -438,6 +438,24 @@ def test_shipped_sweeps_quote_the_published_figures() -> None:
                 assert list(row.about.values()) == printed["values"]
 
 
+def test_every_quoted_row_runs_by_a_preset_or_says_why_not() -> None:
+    """Rows of other people's work in tables 3-2 to 4-3; a row that two tables quote runs once."""
+    published = yaml.safe_load((Path(definition.__file__).parents[1] / "published.yaml").read_text())
+    tables = ("table_3_2", "table_3_3", "table_3_4", "table_4_2", "table_4_3")
+    quoted = {
+        (published[table]["data"], row["accuracy"])
+        for table in tables
+        for row in published[table]["rows"]
+        if "ref" in row
+    }
+    cited = definition.read("cited")
+    assert {(row.data, row.published) for row in cited.rows} == quoted
+    assert len(cited.rows) == len(quoted)
+    presets = {f"experiment=cited/{path.stem}" for path in (conf_dir() / "experiment" / "cited").glob("*.yaml")}
+    assert {override for row in cited.rows for override in row.overrides or []} == presets
+    assert all(row.overrides is not None or row.about.get("why not") for row in cited.rows)
+
+
 def test_a_report_knows_the_overrides_of_the_last_sweep(sweep_file: Any, tmp_path: Path) -> None:
     plan = planned(sweep_file(), tmp_path / "out", "loss.weights.pred=0.5")
     assert memo.recall(tmp_path / "out", plan.sweep) == []

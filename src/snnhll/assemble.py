@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
 from snnhll import checkpoint
 from snnhll.build import build
@@ -23,6 +22,7 @@ from snnhll.losses.options import loss_options
 from snnhll.networks.network import Network
 from snnhll.networks.spec import Layer, Shape, parse
 from snnhll.neurons.neuron import Neuron
+from snnhll.optimizers.optimizer import Optimizer
 from snnhll.rules.rule import Rule
 from snnhll.schedules.schedule import Schedule
 from snnhll.tracking.tracker import Tracker

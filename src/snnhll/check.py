@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable
 from typing import Any
 
 from snnhll.build import check, locate
 from snnhll.config import Config, settings
 from snnhll.data import SHARED_KEYS, pipeline_options
+from snnhll.errors import UserError
 from snnhll.losses.options import loss_options
+
+# What only some rules read, and the argument of a rule that does.
+READ_AS = {"loss": "make_loss", "kernel": "make_loss", "trainer.update": "update"}
 
 
 def check_config(config: Config) -> None:
@@ -18,6 +24,23 @@ def check_config(config: Config) -> None:
     for path, node in _targets(config, ""):
         others = SHARED_KEYS if path == "data" else ("name",)  # keys that are not arguments of the target
         check(locate(node, path, trust), {k: v for k, v in node.items() if k not in ("_target_", *others)}, path)
+
+
+def check_read(config: Config, overrides: Iterable[str]) -> None:
+    """Raise UserError where the user chose a loss, a kernel or an update mode that the rule does not read.
+
+    Presets and sweeps may carry them: what rule=bptt does on the network of a preset is a question worth asking.
+    """
+    rule = config["rule"]
+    accepted = inspect.signature(locate(rule, "rule", settings(config).trust)).parameters
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        for name, argument in READ_AS.items():
+            if (key == name or key.startswith(f"{name}.")) and argument not in accepted:
+                raise UserError(
+                    f"{override}: rule={rule['name']} has its own way to learn and does not read {name}; leave it "
+                    f"away, or use rule=local."
+                )
 
 
 def _targets(node: Any, path: str) -> list[tuple[str, dict[str, Any]]]:

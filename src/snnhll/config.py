@@ -83,7 +83,7 @@ class ArchitectureSettings:
     spec: str
     width: Positive
     dropout: Annotated[float, Range(0, 1, open_high=True)]
-    norm: Literal["none", "batch", "weight"]
+    norm: Literal["none", "batch", "weight", "bntt"]
 
 
 @dataclass(frozen=True)

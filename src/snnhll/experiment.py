@@ -16,11 +16,11 @@ import torch
 from snnhll import memory
 from snnhll.allocator import tune
 from snnhll.assemble import Parts, assemble
+from snnhll.check import check_read
 from snnhll.config import Config, Settings, compose, identity, settings
 from snnhll.metrics import Evaluation, energy, evaluate, operations
 from snnhll.ops import which
 from snnhll.parallel import together
-from snnhll.reports.run_pictures import draw_run
 from snnhll.results import Result, RunFolder, finished, run_path, write_atomic
 from snnhll.run_state import RunState
 from snnhll.tracking.tracker import Tracker, Trackers
@@ -34,7 +34,9 @@ def train_from(overrides: Sequence[str] = (), display: Tracker | None = None) ->
 
     display: hears of the progress; silent by default. Raises UserError for a user's mistake.
     """
-    return run(compose(overrides), list(overrides), display or Tracker())
+    config = compose(overrides)
+    check_read(config, overrides)
+    return run(config, list(overrides), display or Tracker())
 
 
 def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bool = False) -> Result:
@@ -96,6 +98,8 @@ def _run(parts: Parts, config: Config, chosen: Settings, folder: RunFolder, resu
         result.peak_memory_bytes = memory.peak(data.device)
         _describe(result, parts, test, progress, folder)
         images, _ = next(iter(data.eval_batches("test", 16)))
+        from snnhll.reports.run_pictures import draw_run  # loads matplotlib, which nothing before here needs
+
         pictures = draw_run(folder, test, rule.network, images, data.classes, state.similarities())
         if state.load_best(rule):
             result.test_accuracy_best_val = _on_test(parts, chosen).accuracy

@@ -58,7 +58,7 @@ OVERRIDES = {
     "surrogate.alpha=0": "surrogate.alpha: 0.0 is out of range, expected a number > 0.",
     "optimizer.lr=abc": "optimizer.lr: expected a number, got 'abc'.",
     "optimizer.lr=nan": "optimizer.lr: nan is not a finite number.",
-    "optimizer.lr=-1": "optimizer: Invalid learning rate: -1.0.",
+    "optimizer.lr=-1": "optimizer.lr: -1.0 is out of range, expected a number >= 0.",
     "schedule.milestones=3": "schedule.milestones: expected a list [a, b], got 3.",
     "schedule.milestones=[2]": "schedule.milestones[0]: 2.0 is out of range, expected a number in [0, 1].",
     "data.limit=0": "data.limit: 0 is out of range, expected a number >= 1.",
@@ -92,6 +92,19 @@ OVERRIDES = {
 def test_override(snnhll: Command, override: str, tmp_path: Path) -> None:
     line = one_line(snnhll("train", *TINY, override))
     assert OVERRIDES[override] in line
+    assert list(tmp_path.iterdir()) == []
+
+
+UNREAD = {
+    ("rule=bptt", "loss=hsic"): "loss=hsic: rule=bptt has its own way to learn and does not read loss; leave it away",
+    ("rule=dfa", "kernel.sigma=2"): "kernel.sigma=2: rule=dfa has its own way to learn and does not read kernel",
+    ("rule=hebb", "trainer.update=online"): "rule=hebb has its own way to learn and does not read trainer.update",
+}
+
+
+@pytest.mark.parametrize("overrides", list(UNREAD))
+def test_what_the_rule_would_not_read(snnhll: Command, overrides: tuple[str, str], tmp_path: Path) -> None:
+    assert UNREAD[overrides] in one_line(snnhll("train", *TINY, *overrides))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from cli_runs import PROGRAM, TINY, Command, Finished, only_run, read_result
 
-from snnhll.cli.main import COMMANDS
+from snnhll.cli.commands import COMMANDS
 from snnhll.config import conf_dir, groups, options
 from snnhll.version import __version__
 

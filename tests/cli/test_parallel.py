@@ -130,6 +130,7 @@ def test_torchrun_starts_the_processes_of_a_run(snnhll: Command, tmp_path: Path)
         (["trainer.parallel=layers", "trainer.processes=9"], "trainer.processes: 9 stages for 2 parts"),
         (["trainer.parallel=data", "rule=dfa"], "trainer.parallel: DFARule takes more from a batch"),
         (["trainer.parallel=data", "loss.weighting=scale"], "loss.weighting: weights that follow the losses"),
+        (["trainer.parallel=data", "architecture.norm=bntt"], "architecture.norm: bntt takes statistics"),
         (["trainer.parallel=data", "encoding=poisson"], "encoding: its random numbers"),
         (["trainer.parallel=data", "trainer.processes=9", "trainer.batch_size=8"], "no share for each of 9"),
         (["trainer.parallel=pipeline"], "'pipeline' is not an option"),

@@ -18,6 +18,7 @@ from snnhll.encodings.phase import Phase
 from snnhll.encodings.poisson import Poisson
 from snnhll.encodings.population import Population
 from snnhll.encodings.rate import Rate
+from snnhll.encodings.temporal_switch import TemporalSwitch
 from snnhll.errors import UserError
 
 STEPS = 10
@@ -56,6 +57,7 @@ ERRORS = {
     "phase": 1 / 8,  # half a step of four
     "population": 0.06,
     "delta": 1 / 5,  # one event of five
+    "temporal_switch": 1 / 20,  # half a step of ten
 }
 
 
@@ -120,6 +122,15 @@ def test_the_spikes_of_a_phase_code_repeat_every_period() -> None:
     assert torch.equal(spikes[:4], spikes[4:8])
     assert torch.equal(spikes[:4], spikes[8:])
     assert spikes[:4].sum(0).tolist() == [0.0] + [1.0] * 100
+
+
+def test_a_switch_turns_on_once_and_off_once_after_a_time_in_proportion_to_the_pixel() -> None:
+    current = TemporalSwitch()(PIXELS, 100)[:, 0, 0, 0]
+    spikes = torch.nn.functional.pad(current, (0, 0, 1, 1)).diff(dim=0)  # +1 on, -1 off, [101, pixels]
+    assert spikes.clamp(min=0).sum(0).tolist() == [0.0] + [1.0] * 100
+    assert spikes.clamp(max=0).sum(0).tolist() == [0.0] + [-1.0] * 100
+    between = spikes.argmin(0) - spikes.argmax(0)
+    assert between.tolist() == [round(100 * p) for p in PIXELS.flatten().tolist()]
 
 
 def test_the_neuron_that_likes_a_pixel_best_fires_most() -> None:

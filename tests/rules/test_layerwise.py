@@ -52,10 +52,18 @@ def outputs(y: Tensor) -> Tensor:
     return y.flatten(2).transpose(1, 2).flatten(0, 1) if y.dim() > 2 else y
 
 
+GIVEN_UP: dict[Any, Callable[[int, int], bool]] = {  # whether neuron j gives up the part of the input of neuron k
+    "none": lambda j, k: False,
+    "oja": lambda j, k: k == j,
+    "sanger": lambda j, k: k <= j,
+    "subspace": lambda j, k: True,
+}
+
+
 @SPECS
-@pytest.mark.parametrize("decay", [False, True])
-def test_hebb_and_oja_write_their_equations(
-    make_network: MakeNetwork, make_batch: MakeBatch, spec: str, decay: bool
+@pytest.mark.parametrize("decay", GIVEN_UP)
+def test_hebb_and_its_decays_write_their_equations(
+    make_network: MakeNetwork, make_batch: MakeBatch, spec: str, decay: Any
 ) -> None:
     net, (images, labels) = make_network(spec), make_batch()
     before, pieces = weights(net), in_pieces(net, images, False)
@@ -63,15 +71,18 @@ def test_hebb_and_oja_write_their_equations(
     for block, weight, piece, change in zip(net.blocks, before, pieces, moved(net, before), strict=True):
         x, y = patches(block, piece.source.mean(0)), outputs(piece.spikes.mean(0).detach())
         expected = torch.zeros_like(weight.flatten(1))
+        n, rows = len(weight), weight.flatten(1)
+        claimed = torch.tensor([[GIVEN_UP[decay](j, k) for k in range(n)] for j in range(n)]).to(rows.dtype)
         for seen, said in zip(x, y, strict=True):
-            expected += said[:, None] * seen[None] - (said.square()[:, None] * weight.flatten(1) if decay else 0)
+            expected += said[:, None] * (seen[None] - (claimed * said[None]) @ rows)
         assert expected.abs().max() > 1e-3
         torch.testing.assert_close(change.flatten(1), expected / len(x), rtol=1e-8, atol=1e-10)
 
 
 def test_oja_bounds_the_weights_where_hebb_lets_them_grow(make_network: MakeNetwork, make_batch: MakeBatch) -> None:
     norms = []
-    for decay in (False, True):
+    decays: list[Any] = ["none", "oja"]
+    for decay in decays:
         net = make_network("64-12-n", "batch")
         rule = HebbRule(net, sgd, decay, rate=0.5).double()
         for step in range(200):
@@ -80,9 +91,22 @@ def test_oja_bounds_the_weights_where_hebb_lets_them_grow(make_network: MakeNetw
     assert norms[0] > 5 * norms[1]
 
 
+@pytest.mark.parametrize("decay", ["oja", "sanger", "subspace"])
+def test_competing_neurons_come_to_differ(make_network: MakeNetwork, make_batch: MakeBatch, decay: Any) -> None:
+    """The cosine of the rows of W after learning from one batch: near one under Oja's rule alone."""
+    net = make_network("64-6-n", decay=1.0, v_th=0.1)
+    rule = HebbRule(net, sgd, decay, rate=0.02).double()
+    images, labels = make_batch()
+    for _ in range(400):
+        rule.step(images, labels)
+    rows = F.normalize(net.blocks[0].synapse.weight.detach(), dim=1)
+    alike = (rows @ rows.t()).abs().fill_diagonal_(0).max()
+    assert (alike > 0.95) == (decay == "oja")
+
+
 @pytest.mark.parametrize("rule", [HebbRule, GLSNNRule])
 def test_standardised_weights_are_refused_where_a_rule_writes_weights(make_network: MakeNetwork, rule: Any) -> None:
-    with pytest.raises(UserError, match=r"architecture\.norm: 'weight' rescales what (hebb|glsnn) writes"):
+    with pytest.raises(UserError, match=r"architecture\.norm: 'weight' rescales what (Hebb's rule|glsnn) writes"):
         rule(make_network(norm="weight"), sgd)
 
 

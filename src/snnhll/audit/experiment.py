@@ -135,8 +135,9 @@ def modules(network: Network) -> Iterator[tuple[int, str, nn.Module]]:
     """Yield the modules whose results are a layer's activity: number of the layer, name, module."""
     for i, block in enumerate(network.blocks):
         yield i, f"{i}", block.synapse
-        if block.norm is not None:
-            yield i, f"{i} norm", block.norm
+        for norm in (block.norm, block.bntt):
+            if norm is not None:
+                yield i, f"{i} norm", norm
     yield len(network.blocks), "readout", network.readout
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 
 from snnhll.cli import train
-from snnhll.cli.main import COMMANDS
+from snnhll.cli.commands import COMMANDS
 from snnhll.config import groups, options
 from snnhll.sweeps.definition import names as sweeps
 

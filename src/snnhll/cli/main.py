@@ -9,23 +9,10 @@ import importlib
 import os
 import sys
 
+from snnhll.cli.commands import COMMANDS
 from snnhll.errors import UserError, nearest
 from snnhll.version import __version__
 
-COMMANDS = {
-    "train": "train one run, or a sweep with -m (the default command)",
-    "sweep": "run a table of the thesis, or a sweep file of your own",
-    "report": "tables and figures of sweeps and runs, beside the published values",
-    "eval": "evaluate finished runs again, for instance under noise",
-    "export": "write a trained network as NIR, for neuromorphic hardware, or as ONNX",
-    "plot": "draw neurons, codes of the input and surrogate derivatives",
-    "ls": "list the options of every configuration group",
-    "show": "print the composed configuration",
-    "validate": "compose and check every option, preset and sweep",
-    "data": "download a data set and verify it",
-    "audit": "measure which properties of table 4-6 a learning rule has",
-    "bench": "measure training speed and memory, beside other frameworks",
-}
 HELP_WORDS = ("--help", "-h", "help")
 VERSION_WORDS = ("--version", "version")
 

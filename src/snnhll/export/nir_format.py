@@ -68,6 +68,10 @@ def _settings(block: Block, i: int) -> LIFSettings:
         raise UserError(
             f"layer {i}: NIR's neuron is LIF with a reset to a value; train with neuron=lif neuron.reset=hard."
         )
+    if block.bntt is not None:
+        raise UserError(
+            f"layer {i}: NIR has no gains that change with time, as under architecture.norm=bntt; use batch."
+        )
     if block.layer.shortcut != "none":
         raise UserError(f"layer {i}: residual blocks cannot be written as NIR yet; train a network without them.")
     if block.layer.pool > 1:

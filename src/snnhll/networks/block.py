@@ -12,22 +12,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from snnhll.networks.bntt import BNTT
 from snnhll.networks.norm import BatchNorm
 from snnhll.networks.spec import Layer
 from snnhll.networks.synapse import Synapse
 from snnhll.neurons.neuron import Neuron
+from snnhll.ops import LIFSettings
 
-Norm = Literal["none", "batch", "weight"]
+Norm = Literal["none", "batch", "weight", "bntt"]
 
 
 class Block(nn.Module):
-    """Layer `layer` with its neurons. Sequences are [S, B, ...] with S = T, or 1 for a constant input."""
+    """Layer `layer` with its neurons. Sequences are [S, B, ...] with S = T, or 1 for a constant input.
 
-    def __init__(self, layer: Layer, neuron: Neuron, norm: Norm, dropout: float) -> None:
+    norm: "batch" is over batch and time, "bntt" at every one of `steps` time steps for itself, "weight" standardises.
+    """
+
+    def __init__(self, layer: Layer, neuron: Neuron, norm: Norm, dropout: float, steps: int = 1) -> None:
         super().__init__()
         self.layer = layer
-        self.synapse = Synapse(layer, bias=norm != "batch", standardise=norm == "weight")
+        self.synapse = Synapse(layer, bias=norm in ("none", "weight"), standardise=norm == "weight")
         self.norm = BatchNorm(layer.units) if norm == "batch" else None
+        self.bntt = BNTT(layer.units, steps) if norm == "bntt" else None
         self.neuron = neuron
         self.dropout = dropout
         self.mask: Callable[[Tensor, float], Tensor] = dropout_mask
@@ -37,12 +43,19 @@ class Block(nn.Module):
         return self.normalised(self.synapse(x))
 
     def normalised(self, z: Tensor) -> Tensor:
-        """Return the input current [S, B, ...] of weighted sums z [S, B, ...]."""
+        """Return the input current [S, B, ...] of weighted sums z [S, B, ...]; [T, B, ...] under norm="bntt"."""
+        if self.bntt is not None:
+            return self.bntt(z)
         return z.to(self.synapse.weight.dtype) if self.norm is None else self.norm(z)
 
     def forward(self, x: Tensor, steps: int, through_time: bool = False) -> Tensor:
         """Return the spikes [T, B, ...], before dropout and pooling."""
         return self.neuron(self.current(x), steps, through_time)
+
+    @property
+    def compiled(self) -> LIFSettings | None:
+        """Settings under which the compiled kernels compute the whole layer exactly; None where they do not."""
+        return self.neuron.compiled if self.bntt is None else None
 
     @property
     def synapses(self) -> list[Synapse]:

@@ -53,9 +53,9 @@ class Network(nn.Module):
         self.steps, self.classes, self.precision = steps, classes, precision
         self.encoding = encoding
         self.blocks: list[Block] = nn.ModuleList(  # type: ignore[assignment]
-            Block(layer, make_neuron(), norm, dropout)
+            Block(layer, make_neuron(), norm, dropout, steps)
             if layer.shortcut == "none"
-            else Residual(layer, make_neuron, norm, dropout)
+            else Residual(layer, make_neuron, norm, dropout, steps)
             for layer in layers
         )
         features = int(torch.tensor(layers[-1].pooled_shape).prod())

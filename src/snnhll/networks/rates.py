@@ -37,7 +37,7 @@ class Signal:
 
 def rate_forward(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Signal]:
     """Return the rate [B, ...] of a block in training, with the gradient above, and its detached signal to the next."""
-    if block.neuron.compiled is None:
+    if block.compiled is None:
         return _by_autograd(block, signal, steps)
     return _compiled(block, signal, steps)
 
@@ -45,19 +45,19 @@ def rate_forward(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Sign
 @torch.no_grad()
 def rate_inference(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Signal]:
     """Return rate and outgoing signal without anything kept for a gradient."""
-    if block.neuron.compiled is None:
+    if block.compiled is None:
         spikes = block(signal.spikes, steps)
         return spikes.mean(0), Signal.of(block.transmit(spikes, None).to(signal.spikes.dtype))
     z = block.synapse(signal.spikes)
     scale, shift = (None, None) if block.norm is None else block.norm.affine(z)[:2]
     out = lif_pass(
-        z, steps, block.neuron.compiled, block.neuron.surrogate, scale, shift, None, block.layer.pool, gradient=False
+        z, steps, block.compiled, block.neuron.surrogate, scale, shift, None, block.layer.pool, gradient=False
     )
     return out.rate, Signal(out.spikes, out.output_rate)
 
 
 def _compiled(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Signal]:
-    assert block.neuron.compiled is not None
+    assert block.compiled is not None
     weight = block.synapse.effective_weight()
     with torch.no_grad():
         z = block.synapse(signal.spikes, weight)
@@ -66,7 +66,7 @@ def _compiled(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Signal]
             scale, shift, mean, inverse = block.norm.affine(z)
         gate = block.gate(z[0].float())
         out = lif_pass(
-            z, steps, block.neuron.compiled, block.neuron.surrogate, scale, shift, gate, block.layer.pool, gradient=True
+            z, steps, block.compiled, block.neuron.surrogate, scale, shift, gate, block.layer.pool, gradient=True
         )
     gamma, beta = (None, block.synapse.bias) if block.norm is None else (block.norm.gamma, block.norm.beta)
     source = signal.rate.to(signal.spikes.dtype)
@@ -82,7 +82,7 @@ def _by_autograd(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Sign
     with torch.no_grad():
         z = block.synapse(signal.spikes, weight).to(weight.dtype)
     z = z + (mean - mean.detach())
-    spikes = block.neuron(z if block.norm is None else block.norm(z), steps)
+    spikes = block.neuron(block.normalised(z), steps)
     sent = block.transmit(spikes.detach(), block.gate(spikes[0].detach()))
     return spikes.mean(0), Signal.of(sent.to(signal.spikes.dtype))
 

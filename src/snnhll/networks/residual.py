@@ -26,13 +26,15 @@ from snnhll.neurons.neuron import Neuron
 class Residual(Block):
     """`first`, then the synapse and neurons of this block; `shortcut` where the input has to be reshaped."""
 
-    def __init__(self, layer: Layer, make_neuron: Callable[[], Neuron], norm: Norm, dropout: float) -> None:
+    def __init__(
+        self, layer: Layer, make_neuron: Callable[[], Neuron], norm: Norm, dropout: float, steps: int = 1
+    ) -> None:
         plain = replace(layer, shortcut="none", pool=1)
-        super().__init__(replace(plain, in_shape=plain.out_shape, stride=1), make_neuron(), norm, dropout)
+        super().__init__(replace(plain, in_shape=plain.out_shape, stride=1), make_neuron(), norm, dropout, steps)
         self.layer = layer
-        self.first = Block(plain, make_neuron(), norm, dropout=0.0)
+        self.first = Block(plain, make_neuron(), norm, 0.0, steps)
         same = layer.in_shape == layer.out_shape
-        self.shortcut = None if same else Block(replace(plain, kernel=1), make_neuron(), norm, dropout=0.0)
+        self.shortcut = None if same else Block(replace(plain, kernel=1), make_neuron(), norm, 0.0, steps)
 
     @property
     def synapses(self) -> list[Synapse]:

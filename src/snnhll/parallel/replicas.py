@@ -3,7 +3,7 @@
 The numbers are those of one process with the whole batch, to the rounding of sums taken in another order. With weights
 w_r = B_r/B and the loss L_r of process r's share,
 
-    gradient         Σ_r w_r dL_r/dθ, before every optimiser step
+    gradient         Σ_r w_r dL_r/dθ, as soon as a backward pass has left dL_r/dθ
     normalisation    mean and variance of the whole batch, with the gradient through them
     pairs            a loss that compares samples (similarity, contrastive, HSIC) has the features of all; its gradient
                      reaches those of the process's own samples
@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from snnhll.assemble import Parts
 from snnhll.errors import UserError
 from snnhll.losses.loss import Loss
 from snnhll.losses.weighting.fixed import Fixed
 from snnhll.networks.block import Block, dropout_mask
+from snnhll.networks.bntt import BNTT
 from snnhll.networks.norm import BatchNorm
 from snnhll.parallel.shared import SharedRule, Table
 from snnhll.parallel.team import Team
@@ -43,6 +43,8 @@ def check(parts: Parts, processes: int) -> None:
         )
     if isinstance(rule, LocalRule) and not all(isinstance(loss.weighting, Fixed) for loss in rule.losses):
         raise UserError("loss.weighting: weights that follow the losses see one share of a batch; data needs fixed.")
+    if any(isinstance(module, BNTT) for module in rule.network.modules()):
+        raise UserError("architecture.norm: bntt takes statistics in one process; data needs none, batch or weight.")
     if rule.network.encoding.random:
         raise UserError(
             "encoding: its random numbers are drawn for a whole batch; trainer.parallel=data needs another."
@@ -125,8 +127,9 @@ class ReplicaRule(SharedRule):
                 module.mask = self.share.mask
             elif isinstance(module, Loss) and gather:
                 module.gathered = self.share.gathered
-        for optimizer in inner.optimizers:
-            optimizer.register_step_pre_hook(self._average)
+        for parameter in inner.parameters():
+            if parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(self._average)
 
     def learn(self, images: Tensor, labels: Tensor) -> Metrics:
         self.share.begin(len(labels))
@@ -136,10 +139,8 @@ class ReplicaRule(SharedRule):
     def merged(self, tables: list[Table]) -> Table:
         return {name: torch.stack([table[name] for table in tables]).sum(0) for name in tables[0]}
 
-    def _average(self, optimizer: Optimizer, *_: Any) -> None:
-        """Put Σ_r w_r g_r in the place of the gradients g_r that `optimizer` is about to follow."""
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        together = torch.cat([gradient.flatten() for gradient in gradients]).mul_(self.share.weight)
-        parts = self.team.sum(together).split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+    def _average(self, parameter: Tensor) -> None:
+        """Put Σ_r w_r g_r in the place of the gradient g_r that a parameter has just received."""
+        assert parameter.grad is not None
+        mean = self.team.sum(parameter.grad.flatten() * self.share.weight)
+        parameter.grad.copy_(mean.view_as(parameter.grad))

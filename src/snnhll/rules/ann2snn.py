@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from snnhll.build import Range
 from snnhll.networks.network import Network
-from snnhll.rules.requirements import integrate_and_fire
+from snnhll.rules.requirements import alike_at_every_step, integrate_and_fire
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct, descend
 
 FOLLOW = 0.05  # how fast the scales follow those of the batches
@@ -40,6 +40,7 @@ class ANN2SNNRule(Rule):
         shift: bool = True,
     ) -> None:
         super().__init__(network.requires_grad_(False))
+        alike_at_every_step(network, "ann2snn")
         for block in network.blocks:
             integrate_and_fire(block, "ann2snn")
         self.ann = copy.deepcopy(network).requires_grad_(True)

@@ -75,7 +75,7 @@ class Coupled:
     """The network as a relaxing system: membranes and last spikes of every layer, the output included."""
 
     def __init__(self, network: Network, coded: Tensor) -> None:
-        self.network, self.coded = network, coded.flatten(2)
+        self.network, self.coded = network, coded.flatten(2).to(network.readout.weight.dtype)
         sizes = [weight.shape[0] for weight, _ in connections(network)]
         own = [integrate_and_fire(block, "eqprop") for block in network.blocks]
         self.thresholds = [*own, own[-1]]  # the output's is that of the last block

@@ -8,33 +8,30 @@ that of rule=bptt: with B = Wᵀ this is bptt.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from snnhll.networks.network import Network
 from snnhll.networks.synapse import Synapse
+from snnhll.rules.bptt import BPTTRule
 from snnhll.rules.feedback import silent
-from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct, descend
+from snnhll.rules.rule import MakeOptimizer
 
 
-class FARule(Rule):
+class FARule(BPTTRule):
     """Backpropagation with random feedback weights. through_time: whether errors also cross time steps."""
 
+    residual: ClassVar[bool] = False
+
     def __init__(self, network: Network, make_optimizer: MakeOptimizer, through_time: bool = True) -> None:
-        super().__init__(network)
+        super().__init__(network, make_optimizer)
         self.through_time = through_time
         self.feedback: list[Synapse] = nn.ModuleList(  # type: ignore[assignment]
             Synapse(block.layer, bias=False).requires_grad_(False) for block in network.blocks[1:]
         )
         readout = network.readout
         self.readout_feedback = nn.Linear(readout.in_features, readout.out_features, bias=False).requires_grad_(False)
-        self.optimizers = [make_optimizer(network.parameters())]
-
-    def step(self, images: Tensor, labels: Tensor) -> Metrics:
-        logits = self.forward(images)
-        loss = F.cross_entropy(logits, labels)
-        descend(self.optimizers[0], loss)
-        return {"readout/pred": loss.detach(), "correct": correct(logits, labels)}
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits [B, classes] of the network, whose gradient takes the random weights back."""

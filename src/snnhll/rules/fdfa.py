@@ -20,6 +20,7 @@ from snnhll.networks.mode import evaluating
 from snnhll.networks.network import Network
 from snnhll.rules.course import run_courses
 from snnhll.rules.dfa import DFARule
+from snnhll.rules.requirements import alike_at_every_step
 from snnhll.rules.rule import MakeOptimizer, Metrics
 
 
@@ -36,6 +37,7 @@ class FDFARule(DFARule):
         through_time: bool = True,
     ) -> None:
         super().__init__(network, make_optimizer, through_time=through_time)
+        alike_at_every_step(network, "fdfa")
         self.follow = follow
 
     def step(self, images: Tensor, labels: Tensor) -> Metrics:

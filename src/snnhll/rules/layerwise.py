@@ -7,9 +7,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Optimizer
 
 from snnhll.networks.network import Network
+from snnhll.optimizers.optimizer import Optimizer
 from snnhll.rules.pieces import Piece, run_piece
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct, descend
 

@@ -19,7 +19,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Optimizer
 
 from snnhll.losses.hybrid import HybridLoss
 from snnhll.losses.loss import Activity, Batch, Similarity
@@ -28,9 +27,10 @@ from snnhll.networks.mode import evaluating
 from snnhll.networks.network import Network
 from snnhll.networks.rates import Signal, rate_forward
 from snnhll.networks.spec import Layer
+from snnhll.optimizers.optimizer import Optimizer
 from snnhll.rules.course import Course
 from snnhll.rules.layerwise import learn_readout
-from snnhll.rules.requirements import plain_blocks
+from snnhll.rules.requirements import alike_at_every_step, plain_blocks
 from snnhll.rules.rule import MakeOptimizer, Metrics, Outcome, Rule, correct, descend
 
 Update = Literal["online", "accumulate", "final", "rate"]
@@ -79,6 +79,8 @@ class LocalRule(Rule):
         super().__init__(network)
         if update in ("online", "rate"):
             plain_blocks(network)
+        if update == "online":
+            alike_at_every_step(network, "trainer.update=online")
         self.update = update
         self.losses: list[HybridLoss] = torch.nn.ModuleList(  # type: ignore[assignment]
             make_loss(block.layer) for block in network.blocks

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from snnhll.errors import UserError
 from snnhll.networks.network import Network
 from snnhll.rules.course import Course, leak, run_courses
+from snnhll.rules.requirements import alike_at_every_step
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct
 
 
@@ -38,6 +39,7 @@ class OnlineRule(Rule):
         self.heads: list[nn.Module] = nn.ModuleList(heads or [])  # type: ignore[assignment]
         if update not in ("online", "accumulate"):
             raise UserError(f"trainer.update: {update!r} is on rates, this rule learns at every step; use accumulate.")
+        alike_at_every_step(network, "learning forward in time")
         if self.traced:
             for block in network.blocks:
                 leak(block)

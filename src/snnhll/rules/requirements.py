@@ -21,7 +21,7 @@ def plain_blocks(network: Network) -> None:
     """Raise UserError for a network with residual blocks."""
     if any(block.layer.shortcut != "none" for block in network.blocks):
         raise UserError(
-            "architecture.spec: this rule has no equations for residual blocks; use rule=bptt, dfa, frozen, or "
+            "architecture.spec: this rule has no equations for residual blocks; use rule=bptt, snib, dfa, frozen, or "
             "rule=local with trainer.update=accumulate or final."
         )
 
@@ -42,7 +42,7 @@ def fully_connected(network: Network, rule: str) -> None:
 
 def plain_weights(network: Network, rule: str, why: str) -> None:
     """Raise UserError for a network with a normalisation; why: what it would do to the rule."""
-    if any(block.norm is not None or block.synapse.gain is not None for block in network.blocks):
+    if any(part is not None for block in network.blocks for part in (block.norm, block.bntt, block.synapse.gain)):
         raise UserError(f"architecture.norm: {rule} {why}; use architecture.norm=none.")
 
 
@@ -50,3 +50,12 @@ def no_standardised_weights(network: Network, rule: str) -> None:
     """Raise UserError where the weights that a rule writes are not those that act."""
     if any(block.synapse.gain is not None for block in network.blocks):
         raise UserError(f"architecture.norm: 'weight' rescales what {rule} writes; use batch or none.")
+
+
+def alike_at_every_step(network: Network, rule: str) -> None:
+    """Raise UserError where a layer is another one at every time step."""
+    if any(block.bntt is not None for block in network.blocks):
+        raise UserError(
+            f"architecture.norm: {rule} needs layers that are the same at every time step, which 'bntt' makes differ; "
+            f"use batch, weight or none."
+        )

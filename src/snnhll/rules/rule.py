@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from snnhll.losses.loss import Similarity
 from snnhll.networks.network import Inference, Network
+from snnhll.optimizers.optimizer import Optimizer
 from snnhll.rules.requirements import differentiable, plain_blocks
 
 Metrics = dict[str, Tensor]

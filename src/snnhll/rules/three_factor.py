@@ -186,7 +186,8 @@ def hsic_term(loss: HybridLoss) -> tuple[str, HSICLoss, Gaussian]:
 
 def check_block(block: Block) -> None:
     """Raise UserError where the gradient of a layer has more parts than the rule writes out."""
-    if block.synapse.gain is not None:
-        raise UserError("architecture.norm: 'weight' has no three-factor form; use none or batch, or rule=local.")
+    if block.synapse.gain is not None or block.bntt is not None:
+        given = "bntt" if block.synapse.gain is None else "weight"
+        raise UserError(f"architecture.norm: {given!r} has no three-factor form; use none or batch, or rule=local.")
     if block.neuron.compiled is None:
         raise UserError("neuron: three_factor needs lif or if with a fixed decay; or use rule=local.")
