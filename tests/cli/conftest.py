@@ -15,7 +15,7 @@ from snnhll.cli.main import main
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of the time of a tiny run; runs in a process of their own do draw."""
-    monkeypatch.setattr("snnhll.experiment.draw_run", lambda *_: [])
+    monkeypatch.setattr("snnhll.reports.run_pictures.draw_run", lambda *_: [])
 
 
 @pytest.fixture
