@@ -40,7 +40,7 @@ def started(total: int, device: torch.device, work: Callable[..., None], *given:
         for process in others:
             process.join(GRACE)
     except LostError as error:
-        raise UserError(_fate(others)) from error
+        raise UserError(_fate(others) or str(error)) from error
     finally:
         _stop(others)
 
@@ -53,17 +53,15 @@ def _await(others: list[BaseProcess], store: dist.TCPStore) -> None:
         time.sleep(0.05)
 
 
-def _fate(others: list[BaseProcess]) -> str:
-    """Return what became of the process that ended first, in one line. Waits a little until one has ended."""
+def _fate(others: list[BaseProcess]) -> str | None:
+    """Return how the process ended that others ended because of, None when all live. Waits a little for one to end."""
     until = time.monotonic() + GRACE
     while all(process.exitcode is None for process in others) and time.monotonic() < until:
         time.sleep(0.05)
     codes = [(process.exitcode, number) for number, process in enumerate(others, 2) if process.exitcode is not None]
-    code, number = min(codes, default=(None, 0))  # one that was killed has a negative code; others end because of it
-    if code is None:
-        return (
-            f"a process of the run did not answer for {PATIENCE}; the same command continues from the last checkpoint."
-        )
+    if not codes:
+        return None
+    code, number = min(codes)  # one that was killed has a negative code
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     return f"process {number} of {len(others) + 1} {how}; the same command continues from the last checkpoint."
 

@@ -60,8 +60,9 @@ def talking(team: Team) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        reason = " ".join(str(error).split())
         raise LostError(
-            f"process {team.rank + 1} of {team.size} lost another process of the run and stops; "
+            f"process {team.rank + 1} of {team.size} lost another process of the run ({reason}); "
             f"the same command continues from the last checkpoint."
         ) from error
 
