@@ -58,7 +58,7 @@ def _fate(others: list[BaseProcess]) -> str | None:
     until = time.monotonic() + GRACE
     while all(process.exitcode is None for process in others) and time.monotonic() < until:
         time.sleep(0.05)
-    codes = [(process.exitcode, number) for number, process in enumerate(others, 2) if process.exitcode is not None]
+    codes = [(code, number) for number, process in enumerate(others, 2) if (code := process.exitcode) is not None]
     if not codes:
         return None
     code, number = min(codes)  # one that was killed has a negative code
