@@ -85,7 +85,8 @@ def _start(index: int, total: int, port: int, work: Callable[..., None], *given:
         store.add(ARRIVED, 1)
         work(index + 1, total, store, *given)
     except (LostError, KeyboardInterrupt) as error:
-        if os.getppid() != leader:  # else the leader lives and says what happened
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # torch sends it when the leader dies; one end is enough
+        if _outlived(leader):  # else it says what happened
             print(f"snnhll: {error or 'the leading process has ended'}", file=sys.stderr)
         sys.exit(1)
     except UserError as error:
@@ -94,3 +95,11 @@ def _start(index: int, total: int, port: int, work: Callable[..., None], *given:
     except Exception:
         traceback.print_exc()
         sys.exit(1)
+
+
+def _outlived(leader: int) -> bool:
+    """Return whether the leading process is gone; its connections close a little before it is."""
+    until = time.monotonic() + 1.0
+    while os.getppid() == leader and time.monotonic() < until:
+        time.sleep(0.02)
+    return os.getppid() != leader
