@@ -6,6 +6,7 @@ Process 0 leads: it alone runs the training loop, evaluates and writes. The othe
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def talking(team: Team) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
+        reason = re.sub(r"^\[[^]]*\] ", "", " ".join(str(error).split())).split(". ")[0]  # without the line in C++
         raise LostError(
             f"process {team.rank + 1} of {team.size} lost another process of the run ({reason}); "
             f"the same command continues from the last checkpoint."
