@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from snnhll.data.pipeline import Batch
 from snnhll.losses.loss import Similarity
+from snnhll.networks.network import Network
 from snnhll.parallel.team import Team
 from snnhll.rules.rule import Metrics, Outcome, Rule
 
@@ -84,7 +85,7 @@ class SharedRule(Rule):
         return self.inner
 
     @property
-    def trained(self) -> Any:
+    def trained(self) -> Network:
         return self.inner.trained
 
     def evaluate(self, images: Tensor) -> Outcome:
