@@ -52,6 +52,9 @@ NOT_IDENTITY = (
     "trainer.checkpoint_minutes",
     "trainer.eval_batch_size",
     "trainer.cuda_graphs",
+    "trainer.parallel",
+    "trainer.processes",
+    "trainer.gather",
 )
 
 
@@ -71,6 +74,9 @@ class TrainerSettings:
     eval_batch_size: PositiveInt
     checkpoint_minutes: Positive
     cuda_graphs: bool = False
+    parallel: Literal["none", "layers", "data"] = "none"  # a run folder may be older than these keys
+    processes: PositiveInt | None = None
+    gather: bool = True
 
 
 @dataclass(frozen=True)
@@ -243,14 +249,21 @@ def options(group: str) -> list[str]:
 
 
 def identity(config: Config) -> str:
-    """Return the hash of what defines a run: 12 hexadecimal digits, independent of place, device and display."""
+    """Return the hash of what defines a run: 12 hexadecimal digits, independent of place, device and display.
+
+    So it is of parallelism, whose numbers are those of one process, unless processes compare their own samples only.
+    """
     defining = json.loads(json.dumps(config))
+    trainer = config["trainer"]
+    apart = trainer.get("parallel") == "data" and not trainer.get("gather", True)
     for path in NOT_IDENTITY:
         *parents, leaf = path.split(".")
         node = defining
         for parent in parents:
             node = node.get(parent, {})
         node.pop(leaf, None)
+    if apart:
+        defining["trainer"] |= {"gather": False, "processes": trainer.get("processes")}
     defining = _one_number_type(defining)
     return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -21,6 +21,7 @@ from snnhll.check import check_read
 from snnhll.config import Config, Settings, as_yaml, compose, identity, settings
 from snnhll.metrics import Evaluation, energy, evaluate, operations
 from snnhll.ops import which
+from snnhll.parallel import together
 from snnhll.results import Result, RunFolder, finished, run_path, write_atomic
 from snnhll.run_state import RunState
 from snnhll.tracking.tracker import Tracker, Trackers
@@ -50,15 +51,18 @@ def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bo
     if done := finished(config):
         return done
     result = _blank(config, path, overrides)
+    if together.followed(config):
+        return result  # the process that leads knows more
     with ExitStack() as stack:
         if keep_failure:
             stack.enter_context(RunFolder.create(path).recording(result))
         chosen = settings(config)
         tune(chosen.trainer.update)
-        if chosen.threads:
-            torch.set_num_threads(chosen.threads)
+        if count := together.threads(chosen):
+            torch.set_num_threads(count)
         result.device = _device_name(chosen.device)
         parts = assemble(config, chosen)
+        together.check(parts, chosen)
         if not keep_failure:
             stack.enter_context(RunFolder.create(path).recording(result))
         if done := finished(config):  # by another process, between the first look and the lock
@@ -86,7 +90,8 @@ def _run(parts: Parts, config: Config, chosen: Settings, folder: RunFolder, resu
     )
     tracker.start(config, folder.path)
     try:
-        progress = train(rule, data, parts.schedule, chosen.trainer, chosen.seed, state, tracker)
+        with together.leading(parts, config, chosen) as learner:
+            progress = train(learner, data, parts.schedule, chosen.trainer, chosen.seed, state, tracker)
         ended = time.perf_counter()
         test = _on_test(parts, chosen)
         result.peak_memory_bytes = memory.peak(data.device)

@@ -94,8 +94,9 @@ def _train_epoch(
         pending.append(step(images, labels))
         progress.step += 1
         progress.samples_in_epoch += len(labels)
-        if progress.step % CHECK_EVERY == 0 or progress.step == data.steps_per_epoch:
-            _collect(pending, progress)
+        if is_checked(progress.step, data.steps_per_epoch):
+            _collect(rule.gathered(pending), progress)
+            pending.clear()
             rule.network.encoding.check()
             spent = time.perf_counter() - started
             progress.seconds, progress.wall = progress.seconds + spent, progress.wall + spent
@@ -117,6 +118,11 @@ def _timed(batches: Iterator[Batch], progress: Progress) -> Iterator[Batch]:
         yield batch
 
 
+def is_checked(step: int, steps: int) -> bool:
+    """Return whether the losses are looked at after `step` of the epoch's `steps`."""
+    return step % CHECK_EVERY == 0 or step == steps
+
+
 def _collect(pending: list[Metrics], progress: Progress) -> None:
     """Add the metrics of the last steps to the sums of the epoch. Raises DivergedError naming the first bad loss."""
     names = list(pending[0])
@@ -130,7 +136,6 @@ def _collect(pending: list[Metrics], progress: Progress) -> None:
         )
     for name, value in zip(names, table.double().sum(0).tolist(), strict=True):
         progress.sums[name] = progress.sums.get(name, 0.0) + value
-    pending.clear()
 
 
 def _row(rule: Rule, progress: Progress, validation: Evaluation) -> dict[str, Any]:

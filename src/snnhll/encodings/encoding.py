@@ -13,9 +13,13 @@ from snnhll.networks.spec import Shape
 
 
 class Encoding(nn.Module, ABC):
-    """Turns images into a sequence. `normalised` says whether it wants zero-mean images or pixels in [0, 1]."""
+    """Turns images into a sequence.
+
+    normalised: whether it wants zero-mean images or pixels in [0, 1]. random: whether it draws anew in training.
+    """
 
     normalised: ClassVar[bool] = False
+    random: ClassVar[bool] = False
     seen: Tensor
 
     def __init__(self) -> None:

@@ -64,6 +64,10 @@ class Rule(nn.Module, ABC):
         and the value of each loss, named `layer3/pred` or `readout/pred`.
         """
 
+    def gathered(self, metrics: list[Metrics]) -> list[Metrics]:
+        """Return the metrics of the last steps, with those of other processes where several learn together."""
+        return metrics
+
     @torch.no_grad()
     def evaluate(self, images: Tensor) -> Outcome:
         """Classify images [B, C, H, W] in [0, 1] without learning."""
