@@ -114,7 +114,7 @@ def test_a_sweep_killed_twice_ends_with_the_table_of_one_never_killed(sweep_file
     whole, broken = (planned(file, tmp_path / name, "trainer.epochs=6") for name in ("whole", "broken"))
     runner.work(whole.jobs, "mine", runner.Announcer())
     program = (
-        "import sys, torch, snnhll.experiment, snnhll.cli.sweep; torch.set_num_threads(1)\n"
+        "import sys, torch, snnhll.reports.run_pictures, snnhll.cli.sweep; torch.set_num_threads(1)\n"
         "snnhll.reports.run_pictures.draw_run = lambda *_: []; snnhll.cli.sweep.measured_speed = lambda _: None\n"
         "from snnhll.cli.main import main; main(sys.argv[1:])"
     )

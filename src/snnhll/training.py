@@ -17,6 +17,7 @@ from snnhll.config import TrainerSettings
 from snnhll.data import Data
 from snnhll.data.pipeline import Batch
 from snnhll.errors import DivergedError
+from snnhll.graphs import Step, step_of
 from snnhll.metrics import Evaluation, evaluate
 from snnhll.rules.rule import Metrics, Rule
 from snnhll.run_state import RunState
@@ -61,9 +62,10 @@ def train(
     """Train `rule` for the epochs of `settings`, from the checkpoint in `state` if there is one."""
     progress = Progress(**state.resume(rule))
     began = time.perf_counter() - progress.wall
+    step = step_of(rule, settings.cuda_graphs)
     while progress.epoch < settings.epochs:
         rule.scale_learning_rate(schedule.factor(progress.epoch, settings.epochs))
-        _train_epoch(rule, data, seed, progress, state, tracker)
+        _train_epoch(rule, step, data, seed, progress, state, tracker)
         validation = evaluate(rule, data.eval_batches("val", settings.eval_batch_size), len(data.classes))
         row = _row(rule, progress, validation)
         if similarities := rule.similarities(*data.probe()):
@@ -81,17 +83,21 @@ def train(
     return progress
 
 
-def _train_epoch(rule: Rule, data: Data, seed: int, progress: Progress, state: RunState, tracker: Tracker) -> None:
+def _train_epoch(
+    rule: Rule, step: Step, data: Data, seed: int, progress: Progress, state: RunState, tracker: Tracker
+) -> None:
     rule.train()
     pending: list[Metrics] = []
     started = time.perf_counter()
     for images, labels in _timed(data.train_batches(progress.epoch, progress.step), progress):
         seed_step(seed, progress.epoch, progress.step)
-        pending.append(rule.step(images, labels))
+        pending.append(step(images, labels))
         progress.step += 1
         progress.samples_in_epoch += len(labels)
-        if progress.step % CHECK_EVERY == 0 or progress.step == data.steps_per_epoch:
-            _collect(pending, progress)
+        if is_checked(progress.step, data.steps_per_epoch):
+            _collect(rule.gathered(pending), progress)
+            pending.clear()
+            rule.network.encoding.check()
             spent = time.perf_counter() - started
             progress.seconds, progress.wall = progress.seconds + spent, progress.wall + spent
             tracker.step(progress.epoch, progress.step, data.steps_per_epoch, progress.samples_in_epoch, progress.sums)
@@ -112,6 +118,11 @@ def _timed(batches: Iterator[Batch], progress: Progress) -> Iterator[Batch]:
         yield batch
 
 
+def is_checked(step: int, steps: int) -> bool:
+    """Return whether the losses are looked at after `step` of the epoch's `steps`."""
+    return step % CHECK_EVERY == 0 or step == steps
+
+
 def _collect(pending: list[Metrics], progress: Progress) -> None:
     """Add the metrics of the last steps to the sums of the epoch. Raises DivergedError naming the first bad loss."""
     names = list(pending[0])
@@ -125,7 +136,6 @@ def _collect(pending: list[Metrics], progress: Progress) -> None:
         )
     for name, value in zip(names, table.double().sum(0).tolist(), strict=True):
         progress.sums[name] = progress.sums.get(name, 0.0) + value
-    pending.clear()
 
 
 def _row(rule: Rule, progress: Progress, validation: Evaluation) -> dict[str, Any]:

@@ -78,6 +78,49 @@ def test_gradient_is_that_of_the_loss_at_the_equilibrium(make_network: MakeNetwo
         assert float((weight.grad * direction).sum()) == pytest.approx(slope, rel=1e-4)
 
 
+def test_maps_settle_and_are_differentiated_at_their_equilibrium(
+    make_network: MakeNetwork, make_batch: MakeBatch
+) -> None:
+    """Feedback of 6x4x4 maps, every pixel repeated twice each way, through 3x3 weights to the 4x8x8 maps of layer 1."""
+    net, (images, labels) = make_network("4C3-6C3s2-n", steps=2000, decay=1.0, v_th=0.9), make_batch(3)
+    rule = IDERule(net, sgd, feedback=0.4, iterations=80).double()
+    with torch.no_grad():
+        for block in net.blocks:
+            block.synapse.weight *= 0.2
+            block.synapse.bias.fill_(0.4)
+    x = (images - 0.5) / 0.25
+
+    def settled() -> Tensor:
+        r = torch.zeros(3, 6, 4, 4, dtype=x.dtype)
+        for _ in range(200):
+            enlarged = r.repeat_interleave(2, 2).repeat_interleave(2, 3)
+            back = F.conv2d(enlarged, rule.feedback.weight, padding=1)
+            one, two = (block.synapse for block in net.blocks)
+            h = ((F.conv2d(x, one.weight, one.bias, padding=1) + back) / 0.9).clamp(0, 1)
+            r = (F.conv2d(h, two.weight, two.bias, 2, 1) / 0.9).clamp(0, 1)
+        return r.detach()
+
+    def cost() -> Tensor:
+        return F.cross_entropy(net.readout(settled().flatten(1)), labels)
+
+    torch.testing.assert_close(rule.evaluate(images).inference.rates[-1], settled(), rtol=0, atol=5e-3)
+    r = settled().requires_grad_()
+    F.cross_entropy(net.readout(r.flatten(1)), labels).backward()
+    assert r.grad is not None
+    rule.differentiate(x, r.detach(), r.grad)
+    for weight in (net.blocks[0].synapse.weight, rule.feedback.weight):
+        assert weight.grad is not None
+        direction = weight.grad / weight.grad.norm()
+        with torch.no_grad():
+            weight.add_(1e-6 * direction)
+            above = cost()
+            weight.sub_(2e-6 * direction)
+            below = cost()
+            weight.add_(1e-6 * direction)
+        assert weight.grad.norm() > 1e-4
+        assert weight.grad.norm().item() == pytest.approx(float(above - below) / 2e-6, rel=1e-4)
+
+
 def test_it_learns_and_trains_its_feedback(make_network: MakeNetwork, make_batch: MakeBatch) -> None:
     net, batch = make_network("64-30-n", steps=20, decay=1.0), make_batch()
     rule = IDERule(net, lambda p: torch.optim.Adam(list(p), lr=5e-3)).double()
@@ -91,7 +134,8 @@ def test_it_learns_and_trains_its_feedback(make_network: MakeNetwork, make_batch
 @pytest.mark.parametrize(
     ("spec", "options", "says"),
     [
-        ("4C3-n", {"decay": 1.0}, r"architecture\.spec: ide is for fully connected nets"),
+        ("4C3-FC9-n", {"decay": 1.0}, r"architecture\.spec: ide feeds the last layer back .* a vector to maps"),
+        ("4C3-P2-6C3-n", {"decay": 1.0}, r"architecture\.spec: ide has no equilibrium of maximum pooling"),
         ("64-9-n", {"decay": 1.0, "norm": "batch"}, r"architecture\.norm: ide has no statistics"),
         ("64-9-n", {"decay": 0.9}, "neuron: ide needs integrate-and-fire"),
     ],

@@ -134,7 +134,7 @@ def test_since_last_spike() -> None:
 def test_what_they_cannot_train_is_said(make_network: MakeNetwork) -> None:
     with pytest.raises(UserError, match=r"neuron: spike_count needs integrate-and-fire with soft reset"):
         SpikeCountRule(make_network(), sgd)
-    with pytest.raises(UserError, match=r"architecture\.norm: spike_count would have other statistics"):
+    with pytest.raises(UserError, match=r"architecture\.norm: spike_count has other statistics"):
         SpikeCountRule(make_network(norm="batch", decay=1.0), sgd)
     with pytest.raises(UserError, match=r"neuron\.decay: under spike_bp a decay of 0\.2 would turn the sign"):
         SpikeBPRule(make_network(decay=0.2), sgd)

@@ -3,8 +3,7 @@
     x[t] = 1 for t < round(p T), else 0
 
 The interval between the two spikes is proportional to the pixel. x is what a switched synapse conducts in between; the
-spikes are where x changes. Neurons of this package behind the first
-synapses fire as they always do; the paper switches there too.
+spikes are where x changes. For the layers behind the first the paper has a neuron of its own, which is not built here.
 """
 
 from __future__ import annotations

@@ -46,6 +46,12 @@ def plain_weights(network: Network, rule: str, why: str) -> None:
         raise UserError(f"architecture.norm: {rule} {why}; use architecture.norm=none.")
 
 
+def no_batch_statistics(network: Network, rule: str, why: str) -> None:
+    """Raise UserError for a network that normalises by statistics of the batch; why: what they would do to the rule."""
+    if any(block.norm is not None or block.bntt is not None for block in network.blocks):
+        raise UserError(f"architecture.norm: {rule} {why}; use none or weight.")
+
+
 def no_standardised_weights(network: Network, rule: str) -> None:
     """Raise UserError where the weights that a rule writes are not those that act."""
     if any(block.synapse.gain is not None for block in network.blocks):

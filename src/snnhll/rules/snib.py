@@ -13,7 +13,7 @@ estimate, are our choice: the paper's text was not at hand.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,8 +27,6 @@ from snnhll.rules.rule import MakeOptimizer, Metrics, correct, descend
 
 class SNIBRule(BPTTRule):
     """power: k. beta: β, the price of the information. sigma: σ, noise of the rates, in spikes a step."""
-
-    residual: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -5,8 +5,8 @@
     ∂L/∂r^{l-1} = W^lᵀ (∂L/∂r^l ⊙ ∂a^l),    ∂L/∂W^l = (∂L/∂r^l ⊙ ∂a^l) r^{l-1}ᵀ,    ∂a = 1/v_th inside the clip, else 0
 
 Every layer of the analog net is fed with the counts that the spiking layer below really sent, so that rounding errors
-do not pile up; the loss is that of the spiking net's own output. Nothing is stored over time. The readout is linear: it
-is its own twin.
+do not pile up; the loss is that of the spiking net's own output. The gradient needs counts alone. The readout is
+linear: it is its own twin.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from snnhll.errors import UserError
 from snnhll.networks.network import Network
 from snnhll.rules.bptt import BPTTRule
 from snnhll.rules.feedback import silent
-from snnhll.rules.requirements import integrate_and_fire
+from snnhll.rules.requirements import integrate_and_fire, no_batch_statistics
 from snnhll.rules.rule import MakeOptimizer
 
 
@@ -32,11 +31,7 @@ class SpikeCountRule(BPTTRule):
 
     def __init__(self, network: Network, make_optimizer: MakeOptimizer) -> None:
         super().__init__(network, make_optimizer)
-        if any(block.norm is not None or block.bntt is not None for block in network.blocks):
-            raise UserError(
-                "architecture.norm: spike_count would have other statistics for a spiking layer than for its analog "
-                "twin; use none or weight."
-            )
+        no_batch_statistics(network, "spike_count", "has other statistics in a spiking layer than in its analog twin")
         self.thresholds = [integrate_and_fire(block, "spike_count") for block in network.blocks]
 
     def forward(self, images: Tensor) -> Tensor:
