@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -170,6 +171,21 @@ def make_data(problem: Problem) -> MakeData:
         return Data(quadrants, batch_size=batch_size, seed=seed, validation=validation)
 
     return make
+
+
+BARE = """
+import runpy, sys
+missing = "hydra omegaconf rich wandb yaml matplotlib torchvision sklearn"
+sys.modules.update(dict.fromkeys(missing.split()))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="session")
+def bare_python() -> list[str]:
+    """The words that run a script as on a machine with torch alone: what else the package asks for is not there."""
+    return [sys.executable, "-c", BARE]
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,10 @@ IMAGES = {
     "cifar10": (COLOUR, 10),
     "cifar100": (COLOUR, 100),
     "image_folder": (COLOUR, 7),
+    "image_stream": ((3, 224, 224), 7),
     "n_mnist": ((20, 34, 34), 10),
+    "cifar10_dvs": ((20, 64, 64), 10),
+    "dvs128_gesture": ((20, 64, 64), 11),
 }
 
 
@@ -311,12 +314,25 @@ PLACE = {
     "data.download": False,
     "trainer.checkpoint_minutes": 1.5,
     "trainer.eval_batch_size": 7,
+    "trainer.cuda_graphs": True,
+    "trainer.parallel": "layers",
+    "trainer.processes": 3,
+    "trainer.gather": False,
 }
 
 
 @pytest.mark.parametrize("path", PLACE)
 def test_place_speed_and_display_do_not_define_a_run(default: Config, path: str) -> None:
     assert identity(changed(default, path, PLACE[path])) == identity(default)
+
+
+def test_processes_that_compare_their_own_samples_define_a_run(default: Config) -> None:
+    """Only there are the numbers others than those of one process, and they depend on how many processes there are."""
+    shared = changed(default, "trainer.parallel", "data")
+    apart = changed(shared, "trainer.gather", False)
+    more = changed(apart, "trainer.processes", 3)
+    assert identity(shared) == identity(default)
+    assert len({identity(default), identity(apart), identity(more)}) == 3
 
 
 def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

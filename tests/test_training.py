@@ -37,7 +37,7 @@ ONE_EACH = {
     "bptt": (*NETWORK, "rule=bptt", "optimizer=adamw"),
     "momentum": (*NETWORK, "optimizer=sgd", "architecture.norm=none"),
 }
-TIMES = {"seconds", "samples_per_second", "peak_memory_bytes"}
+TIMES = {"seconds", "samples_per_second", "loading_share", "peak_memory_bytes"}
 
 
 class StoppedError(Exception):

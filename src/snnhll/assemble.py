@@ -17,6 +17,7 @@ from snnhll.config import Config, Settings, identity, settings
 from snnhll.data import Data, open_data
 from snnhll.data.noise.noise import Noise
 from snnhll.errors import UserError
+from snnhll.graphs import check_recordable
 from snnhll.losses.hybrid import HybridLoss
 from snnhll.losses.options import loss_options
 from snnhll.networks.network import Network
@@ -65,6 +66,8 @@ def assemble(config: Config, chosen: Settings) -> Parts:
     problem = Problem.of(data)
     torch.manual_seed(chosen.seed)
     rule = build_rule(config, chosen, problem).to(device)
+    if chosen.trainer.cuda_graphs:
+        check_recordable(rule, device)
     return Parts(
         data,
         problem,

@@ -48,8 +48,13 @@ NOT_IDENTITY = (
     "data.root",
     "data.download",
     "data.recommended",
+    "data.workers",
     "trainer.checkpoint_minutes",
     "trainer.eval_batch_size",
+    "trainer.cuda_graphs",
+    "trainer.parallel",
+    "trainer.processes",
+    "trainer.gather",
 )
 
 
@@ -68,6 +73,10 @@ class TrainerSettings:
     precision: Literal["float32", "bfloat16"]
     eval_batch_size: PositiveInt
     checkpoint_minutes: Positive
+    cuda_graphs: bool = False
+    parallel: Literal["none", "layers", "data"] = "none"  # a run folder may be older than these keys
+    processes: PositiveInt | None = None
+    gather: bool = True
 
 
 @dataclass(frozen=True)
@@ -140,6 +149,15 @@ def plain(config: Any, resolve: bool = True) -> Config:
     composed = {str(k): v for k, v in container.items() if k != "hydra"}
     _check_sections(composed)
     return composed
+
+
+def as_yaml(config: Config) -> str:
+    """Return a configuration as YAML; where there is no OmegaConf as JSON, which is YAML too."""
+    try:
+        from omegaconf import OmegaConf
+    except ImportError:
+        return json.dumps(config, indent=2) + "\n"
+    return OmegaConf.to_yaml(OmegaConf.create(config))
 
 
 def _check_sections(config: Config) -> None:
@@ -231,14 +249,21 @@ def options(group: str) -> list[str]:
 
 
 def identity(config: Config) -> str:
-    """Return the hash of what defines a run: 12 hexadecimal digits, independent of place, device and display."""
+    """Return the hash of what defines a run: 12 hexadecimal digits, independent of place, device and display.
+
+    So it is of parallelism, whose numbers are those of one process, unless processes compare their own samples only.
+    """
     defining = json.loads(json.dumps(config))
+    trainer = config["trainer"]
+    apart = trainer.get("parallel") == "data" and not trainer.get("gather", True)
     for path in NOT_IDENTITY:
         *parents, leaf = path.split(".")
         node = defining
         for parent in parents:
             node = node.get(parent, {})
         node.pop(leaf, None)
+    if apart:
+        defining["trainer"] |= {"gather": False, "processes": trainer.get("processes")}
     defining = _one_number_type(defining)
     return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:12]
 

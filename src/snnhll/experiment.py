@@ -6,9 +6,10 @@ import platform
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -17,15 +18,16 @@ from snnhll import memory
 from snnhll.allocator import tune
 from snnhll.assemble import Parts, assemble
 from snnhll.check import check_read
-from snnhll.config import Config, Settings, compose, identity, settings
+from snnhll.config import Config, Settings, as_yaml, compose, identity, settings
 from snnhll.metrics import Evaluation, energy, evaluate, operations
 from snnhll.ops import which
+from snnhll.parallel import together
 from snnhll.results import Result, RunFolder, finished, run_path, write_atomic
 from snnhll.run_state import RunState
 from snnhll.tracking.tracker import Tracker, Trackers
 from snnhll.training import Progress, train
 
-PACKAGES = ("torch", "torchvision", "hydra-core", "numpy", "numba")
+PACKAGES = ("torch", "torchvision", "hydra-core", "numpy", "numba", "triton")
 
 
 def train_from(overrides: Sequence[str] = (), display: Tracker | None = None) -> Result:
@@ -49,15 +51,18 @@ def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bo
     if done := finished(config):
         return done
     result = _blank(config, path, overrides)
+    if together.followed(config):
+        return result  # the process that leads knows more
     with ExitStack() as stack:
         if keep_failure:
             stack.enter_context(RunFolder.create(path).recording(result))
         chosen = settings(config)
         tune(chosen.trainer.update)
-        if chosen.threads:
-            torch.set_num_threads(chosen.threads)
+        if count := together.threads(chosen):
+            torch.set_num_threads(count)
         result.device = _device_name(chosen.device)
         parts = assemble(config, chosen)
+        together.check(parts, chosen)
         if not keep_failure:
             stack.enter_context(RunFolder.create(path).recording(result))
         if done := finished(config):  # by another process, between the first look and the lock
@@ -69,13 +74,11 @@ def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bo
 
 
 def _start(folder: RunFolder, config: Config, result: Result, force: bool) -> None:
-    from omegaconf import OmegaConf
-
     if force:
         for stale in ("checkpoint.pt", "best.pt", "metrics.jsonl", "similarities.pt"):
             (folder.path / stale).unlink(missing_ok=True)
     (folder.path / "error.txt").unlink(missing_ok=True)
-    write_atomic(folder.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+    write_atomic(folder.path / "config.yaml", as_yaml(config))
     folder.write_result(result)
 
 
@@ -87,15 +90,18 @@ def _run(parts: Parts, config: Config, chosen: Settings, folder: RunFolder, resu
     )
     tracker.start(config, folder.path)
     try:
-        progress = train(rule, data, parts.schedule, chosen.trainer, chosen.seed, state, tracker)
+        with together.leading(parts, config, chosen) as learner:
+            progress = train(learner, data, parts.schedule, chosen.trainer, chosen.seed, state, tracker)
         ended = time.perf_counter()
         test = _on_test(parts, chosen)
         result.peak_memory_bytes = memory.peak(data.device)
         _describe(result, parts, test, progress, folder)
-        images, _ = next(iter(data.eval_batches("test", 16)))
-        from snnhll.reports.run_pictures import draw_run  # loads matplotlib, which nothing before here needs
+        pictures = []
+        if find_spec("matplotlib"):  # a machine that only trains may be without it
+            from snnhll.reports.run_pictures import draw_run  # loads matplotlib, which nothing before here needs
 
-        pictures = draw_run(folder, test, rule.network, images, data.classes, state.similarities())
+            images, _ = next(iter(data.eval_batches("test", 16)))
+            pictures = draw_run(folder, test, rule.network, images, data.classes, state.similarities())
         if state.load_best(rule):
             result.test_accuracy_best_val = _on_test(parts, chosen).accuracy
         result.pictures = [picture.name for picture in pictures]
@@ -125,7 +131,7 @@ def _describe(result: Result, parts: Parts, test: Evaluation, progress: Progress
     result.val_accuracy, result.train_accuracy = last["val_accuracy"], last["train_accuracy"]
     result.layer_test_accuracy = test.layer_accuracy
     result.firing_rates, result.silent_share, result.saturated_share = test.rates, test.silent, test.saturated
-    result.samples_per_second = progress.samples / max(progress.seconds, 1e-9)
+    result.samples_per_second, result.loading_share = progress.samples_per_second, progress.loading_share
     result.parameters = sum(p.numel() for p in network.parameters())
     accumulates, multiplies = operations(network, test.inputs)
     result.synaptic_operations_per_image, result.multiply_accumulates_per_image = accumulates, multiplies
@@ -161,7 +167,11 @@ def _device_name(name: str) -> str:
 def _versions() -> dict[str, str]:
     from snnhll.version import __version__
 
-    return {"snnhll": __version__, "python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
+    found = {"snnhll": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def _commit() -> str | None:

@@ -50,14 +50,16 @@ def evaluate(rule: Rule, batches: Iterable[tuple[Tensor, Tensor]], classes: int)
             inference = outcome.inference
             count += len(labels)
             pairs = labels * classes + inference.logits.argmax(1)
-            counts = torch.bincount(pairs, minlength=classes * classes)
-            confusion = counts if confusion is None else confusion + counts
+            if confusion is None:
+                confusion = labels.new_zeros(classes * classes)
+            confusion.scatter_add_(0, pairs, torch.ones_like(pairs))  # a bincount would wait for the device
             sums = _add(sums, [r.float().sum(0) for r in inference.rates])
             inputs = _add(inputs, [x.float().abs().mean() * len(labels) for x in inference.inputs])
             heads = [None if h is None else (h.argmax(1) == labels).sum() for h in outcome.layer_logits]
             right = [_plus(a, b) for a, b in zip(right, heads, strict=True)] if right else heads
     if confusion is None:
         return Evaluation(None)
+    rule.network.encoding.check()
     table = confusion.view(classes, classes)
     accuracy = float(table.diagonal().sum()) / count
     rates = [s / count for s in sums]

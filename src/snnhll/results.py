@@ -47,6 +47,7 @@ class Result:
     silent_share: list[float] = field(default_factory=list)
     saturated_share: list[float] = field(default_factory=list)
     samples_per_second: float | None = None
+    loading_share: float | None = None
     wall_seconds: float | None = None
     peak_memory_bytes: int | None = None
     parameters: int | None = None

@@ -7,6 +7,7 @@ bit.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,7 +15,9 @@ import torch
 
 from snnhll.config import TrainerSettings
 from snnhll.data import Data
+from snnhll.data.pipeline import Batch
 from snnhll.errors import DivergedError
+from snnhll.graphs import Step, step_of
 from snnhll.metrics import Evaluation, evaluate
 from snnhll.rules.rule import Metrics, Rule
 from snnhll.run_state import RunState
@@ -34,8 +37,19 @@ class Progress:
     samples_in_epoch: int = 0
     best_val: float = -1.0
     samples: int = 0
-    seconds: float = 0.0  # spent in training steps
+    seconds: float = 0.0  # spent in training steps, their images included
+    waited: float = 0.0  # of these, until the images of a step were there
     wall: float = 0.0  # spent in all, by every process that worked on the run
+
+    @property
+    def samples_per_second(self) -> float:
+        return self.samples / max(self.seconds, 1e-9)
+
+    @property
+    def loading_share(self) -> float:
+        """Share of the time of training in which the host waited for images. An accelerator goes on meanwhile, so that
+        its steps are held up for less."""
+        return self.waited / max(self.seconds, 1e-9)
 
     def finish_epoch(self) -> None:
         """Move on to the next epoch."""
@@ -48,9 +62,10 @@ def train(
     """Train `rule` for the epochs of `settings`, from the checkpoint in `state` if there is one."""
     progress = Progress(**state.resume(rule))
     began = time.perf_counter() - progress.wall
+    step = step_of(rule, settings.cuda_graphs)
     while progress.epoch < settings.epochs:
         rule.scale_learning_rate(schedule.factor(progress.epoch, settings.epochs))
-        _train_epoch(rule, data, seed, progress, state, tracker)
+        _train_epoch(rule, step, data, seed, progress, state, tracker)
         validation = evaluate(rule, data.eval_batches("val", settings.eval_batch_size), len(data.classes))
         row = _row(rule, progress, validation)
         if similarities := rule.similarities(*data.probe()):
@@ -68,17 +83,21 @@ def train(
     return progress
 
 
-def _train_epoch(rule: Rule, data: Data, seed: int, progress: Progress, state: RunState, tracker: Tracker) -> None:
+def _train_epoch(
+    rule: Rule, step: Step, data: Data, seed: int, progress: Progress, state: RunState, tracker: Tracker
+) -> None:
     rule.train()
     pending: list[Metrics] = []
     started = time.perf_counter()
-    for images, labels in data.train_batches(progress.epoch, progress.step):
+    for images, labels in _timed(data.train_batches(progress.epoch, progress.step), progress):
         seed_step(seed, progress.epoch, progress.step)
-        pending.append(rule.step(images, labels))
+        pending.append(step(images, labels))
         progress.step += 1
         progress.samples_in_epoch += len(labels)
-        if progress.step % CHECK_EVERY == 0 or progress.step == data.steps_per_epoch:
-            _collect(pending, progress)
+        if is_checked(progress.step, data.steps_per_epoch):
+            _collect(rule.gathered(pending), progress)
+            pending.clear()
+            rule.network.encoding.check()
             spent = time.perf_counter() - started
             progress.seconds, progress.wall = progress.seconds + spent, progress.wall + spent
             tracker.step(progress.epoch, progress.step, data.steps_per_epoch, progress.samples_in_epoch, progress.sums)
@@ -86,6 +105,22 @@ def _train_epoch(rule: Rule, data: Data, seed: int, progress: Progress, state: R
                 state.save(rule, asdict(progress))
             started = time.perf_counter()
     progress.samples += progress.samples_in_epoch
+
+
+def _timed(batches: Iterator[Batch], progress: Progress) -> Iterator[Batch]:
+    """Yield the batches, and add up how long each was waited for."""
+    while True:
+        asked = time.perf_counter()
+        batch = next(batches, None)
+        progress.waited += time.perf_counter() - asked
+        if batch is None:
+            return
+        yield batch
+
+
+def is_checked(step: int, steps: int) -> bool:
+    """Return whether the losses are looked at after `step` of the epoch's `steps`."""
+    return step % CHECK_EVERY == 0 or step == steps
 
 
 def _collect(pending: list[Metrics], progress: Progress) -> None:
@@ -101,7 +136,6 @@ def _collect(pending: list[Metrics], progress: Progress) -> None:
         )
     for name, value in zip(names, table.double().sum(0).tolist(), strict=True):
         progress.sums[name] = progress.sums.get(name, 0.0) + value
-    pending.clear()
 
 
 def _row(rule: Rule, progress: Progress, validation: Evaluation) -> dict[str, Any]:
@@ -119,7 +153,8 @@ def _row(rule: Rule, progress: Progress, validation: Evaluation) -> dict[str, An
         "silent_share": validation.silent,
         "saturated_share": validation.saturated,
         "lr": rule.optimizers[0].param_groups[0]["lr"] if rule.optimizers else None,
-        "samples_per_second": progress.samples / max(progress.seconds, 1e-9),
+        "samples_per_second": progress.samples_per_second,
+        "loading_share": progress.loading_share,
         "seconds": progress.seconds,
     }
 

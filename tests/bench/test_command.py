@@ -33,6 +33,10 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         requests.append(request)
         if request["kind"] == "agreement":
             return {"agreements": [{"reset": "hard", "rates": [0.2], "different": [0]}]}
+        if request["kind"] == "costs":
+            return {"learn": [0.1, 0.3, 0.2], "write": [0.01, 0.02], "read": [0.03, 0.04]}
+        if request["kind"] == "pipeline":
+            return {"samples_per_second": 170.0 if request["parts"] else 100.0}
         if request["kind"] == "floor":
             return {"conv": 1e11, "linear": 5e10}
         own = request["measurement"]["framework"] == OURS
@@ -54,6 +58,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         (["--rounds", "x"], ["--rounds", "'x'"]),
         (["--treads", "2"], ["--treads"]),
         (["--setting", "default"], ["--against"]),
+        (["--rounds", "0"], ["--rounds 0", "--stages"]),
     ],
 )
 def test_a_mistake_is_named_in_one_line(arguments: list[str], names: list[str]) -> None:
@@ -171,3 +176,45 @@ def test_growth_has_a_line_a_contestant_and_a_column_a_point(
     assert out.count("100, 1") == 6
     for point in ("T 20, batch 64", "T 40, batch 64", "T 10, batch 16", "mlp width x2", "mlp depth x2"):
         assert point in out
+
+
+# Pipeline stages
+
+
+def test_stages_are_measured_beside_one_process_and_modelled_from_the_times_of_their_layers(
+    answers: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Parts of 0.1, 0.3 and 0.2 s: cut behind the second they take 0.42 and 0.24 s, behind the first 0.11 and 0.53."""
+    assert bench.main(["conv", "--stages", "2", "--rounds", "2", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert [request["kind"] for request in answers] == ["costs", *["pipeline"] * 4]
+    assert [request.get("parts") for request in answers[1:]] == [[], [(0, 2), (2, 3)]] * 2
+    assert found["stages"] == [[1, 2], [3]]
+    assert found["stage_seconds"] == pytest.approx([0.42, 0.24])
+    assert found["modelled_speedup"] == pytest.approx(0.6 / 0.42)
+    assert found["measured_speedup"] == pytest.approx(1.7)
+
+
+def test_stages_that_are_only_modelled_are_not_run(
+    answers: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.main(["conv", "--stages", "3", "--rounds", "0"]) == 0
+    assert [request["kind"] for request in answers] == ["costs"]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "2 2 300.00 30.00 20.00 350.00" in said
+    assert f"slowest of 3 stages 350.0 ms: {0.6 / 0.35:.2f} times as fast" in said
+    assert "measured" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["mlp", "--stages", "3"], "mlp has 2 to 2"),
+        (["conv", "--stages", "2", "--setting", "bptt fp32"], "'bptt fp32'"),
+        (["conv", "--stages", "2", "--setting", "pred_sim online bf16"], "'pred_sim online bf16'"),
+    ],
+)
+def test_what_has_no_stages_is_not_measured(answers: list[dict[str, Any]], arguments: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        bench.main(arguments)
+    assert answers == []

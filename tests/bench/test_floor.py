@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from snnhll.bench import floor
-from snnhll.bench.floor import Operations, Rates, operations, seconds
+from snnhll.bench.floor import Operations, Probe, Rates, operations, seconds
 from snnhll.bench.works import WORKS, Work
 
 
@@ -38,15 +38,13 @@ def test_seconds_adds_the_time_of_each_kind_at_its_own_rate() -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_rates_are_operations_over_the_time_of_one_call(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(floor, "CONV", {"batch": 2, "channels": 4, "side": 6, "kernel": 3})
-    monkeypatch.setattr(floor, "MATRIX", 8)
     called = []
 
-    def half_a_second(call: object) -> float:
+    def half_a_second(call: object, device: str) -> float:
         called.append(call())  # type: ignore[operator]
         return 0.5
 
     monkeypatch.setattr(floor, "_median_time", half_a_second)
-    rates = floor.measure(precision)
+    rates = floor.measure(precision, probe=Probe(batch=2, channels=4, side=6, matrix=8))
     assert [tuple(out.shape) for out in called] == [(2, 4, 6, 6), (8, 8)]
     assert rates == Rates(2 * (2 * 4 * 6 * 6) * 4 * 9 / 0.5, 2 * 8**3 / 0.5)

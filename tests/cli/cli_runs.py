@@ -17,6 +17,7 @@ PROGRAM = Path(sys.executable).parent / "snnhll"
 # They say how long something took, where it ran or how the checkout stood; all else of a run repeats bit for bit.
 MEASURED = {
     "samples_per_second",
+    "loading_share",
     "seconds",
     "wall_seconds",
     "peak_memory_bytes",

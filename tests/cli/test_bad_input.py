@@ -95,6 +95,50 @@ def test_override(snnhll: Command, override: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+NEURONS = {
+    # an integration step that is not stable, with the limit
+    "neuron=lif_euler neuron.dt=5": "neuron.dt: 5 is an unstable step for tau = 2; it must be below 4.",
+    "neuron=izhikevich neuron.dt=1 neuron.duration=1": "neuron.dt: 1 ms is an unstable step for these equations; it",
+    "neuron=hodgkin_huxley neuron.dt=0.2": "neuron.dt: 0.2 is out of range, expected a number in (0, 0.1].",
+    "neuron=hodgkin_huxley neuron.dt=0.07": "neuron.duration: 3 ms is no whole number of steps of neuron.dt = 0.07 ms.",
+    # time constants that are none
+    "neuron=lif_euler neuron.tau=-2": "neuron.tau: -2.0 is out of range, expected a number > 0.",
+    "neuron=lif_euler neuron.refractory=-1": "neuron.refractory: -1.0 is out of range, expected a number >= 0.",
+    "neuron=srm neuron.tau_synapse=-0.5": "neuron.tau_synapse: -0.5 is out of range, expected a number > 0.",
+    "neuron=srm neuron.tau_membrane=0": "neuron.tau_membrane: 0.0 is out of range, expected a number > 0.",
+    "neuron=adaptive_lif neuron.tau_adaptation=-5": "neuron.tau_adaptation: -5.0 is out of range, expected a number >",
+    "neuron=izhikevich neuron.a=-0.1": "neuron.a: -0.1, but 1/a is a time constant in ms; expected a number > 0.",
+    "neuron=hodgkin_huxley neuron.capacitance=-1": "neuron.capacitance: -1.0 is out of range, expected a number > 0.",
+    # no such firing pattern
+    "neuron=izhikevich neuron.preset=chatering": "'chatering' is not an option. Did you mean 'chattering'?",
+}
+
+
+@pytest.mark.parametrize("overrides", list(NEURONS))
+def test_neurons_that_cannot_be(snnhll: Command, overrides: str, tmp_path: Path) -> None:
+    assert NEURONS[overrides] in one_line(snnhll("train", *TINY, *overrides.split()))
+    assert list(tmp_path.iterdir()) == []
+
+
+STIMULI = {
+    # a current of the wrong shape: images that are no recordings, and recordings cut in too few slices
+    "encoding=frames": "encoding=frames: images of 1 channels, but trainer.steps=10 needs 20, two polarities a step;",
+    # pixels outside [0, 1]
+    "encoding=rate noise=gaussian noise.when=train noise.clip=false": "but this code needs them in [0, 1]; ",
+    "encoding=latency noise=gaussian noise.when=train noise.clip=false": "but this code needs them in [0, 1]; ",
+}
+
+
+@pytest.mark.parametrize("overrides", list(STIMULI))
+def test_input_that_does_not_fit_the_code(snnhll: Command, overrides: str, tmp_path: Path) -> None:
+    answer = snnhll("train", *TINY, *overrides.split(), "output_dir=runs")
+    assert answer.code == 2
+    (line,) = answer.err.splitlines()
+    assert STIMULI[overrides] in line
+    result = read_result(only_run(tmp_path / "runs"))
+    assert (result["status"], f"snnhll: {result['error']}") == ("failed", line)
+
+
 UNREAD = {
     ("rule=bptt", "loss=hsic"): "loss=hsic: rule=bptt has its own way to learn and does not read loss; leave it away",
     ("rule=dfa", "kernel.sigma=2"): "kernel.sigma=2: rule=dfa has its own way to learn and does not read kernel",

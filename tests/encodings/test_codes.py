@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -177,3 +178,15 @@ def test_a_network_learns_from_every_code(name: str, spec: str, make_rule: Any, 
     before = rule.network.blocks[0].synapse.weight.clone()
     rule.step(*make_batch(dtype=torch.float32))
     assert (rule.network.blocks[0].synapse.weight != before).any()
+
+
+@pytest.mark.parametrize(("wrong", "said"), [(1.5, "from 0 to 1.5"), (-0.25, "from -0.25 to 1"), (math.nan, "nan")])
+def test_pixels_noted_on_an_accelerator_are_refused_when_asked(wrong: float, said: str) -> None:
+    code, good = Poisson(), torch.linspace(0, 1, 16).view(1, 1, 4, 4)
+    bad = good.clone()
+    bad[0, 0, 1, 1] = wrong
+    for images in (good, bad, good):
+        code.note(images)
+    with pytest.raises(UserError, match=said):
+        code.check()
+    code.check()  # of what came after: nothing

@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from export_runs import trained
 from torch import Tensor
 
+from snnhll.assemble import load
+from snnhll.cli.main import main
+from snnhll.data import open_images
+from snnhll.data.pixels import to_unit
 from snnhll.errors import UserError
 from snnhll.networks.network import Network
 
@@ -108,3 +113,24 @@ def test_what_nir_cannot_hold_is_named(message: str, make_network: Any) -> None:
     spec, neuron = REFUSED[message]
     with pytest.raises(UserError, match=message):
         graph(network_of(make_network, spec, **neuron))
+
+
+@pytest.mark.parametrize("reader", [run_norse, run_snntorch])
+@pytest.mark.parametrize("spec", ["64-24-16-n", "8C3s2-FC16-FCn"])
+def test_a_run_trained_and_exported_by_the_command_line_spikes_alike_elsewhere(
+    spec: str, reader: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = (f"architecture.spec={spec}", "neuron.reset=hard", "trainer.steps=6", "data.limit=20")
+    run = trained(tmp_path, monkeypatch, *overrides)
+    with pytest.raises(SystemExit) as exit_:
+        main(["export", str(run), "--to", "nir"])
+    assert not exit_.value.code
+    network, read = load(run), nir.read(run / "network.nir")
+    digits = open_images({"_target_": "snnhll.data.digits.load", "root": "", "download": False})
+    whole = until_last_neuron(read)
+    for image in to_unit(digits.test_images[:10]).unsqueeze(1):
+        mean, std = (torch.from_numpy(read.metadata[f"pixel_{name}"]).view(1, -1, 1, 1) for name in ("mean", "std"))
+        x = ((image - mean) / std)[0]  # what the file says the network receives
+        x = x.flatten() if network.blocks[0].layer.kind == "linear" else x
+        spikes, _ = ours(network, image)
+        assert torch.equal(reader(whole, x, network.steps).view_as(spikes), spikes)

@@ -6,12 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
+from export_runs import trained
 
-from snnhll.config import NotInstalledError
+from snnhll.assemble import load
+from snnhll.cli.main import main
+from snnhll.config import NotInstalledError, options
+from snnhll.data import open_images
+from snnhll.data.pixels import to_unit
 from snnhll.errors import UserError
 from snnhll.export.onnx_format import Unrolled, write_onnx
+from snnhll.networks.network import Network
+
+
+def compare(network: Network, path: Path, images: torch.Tensor) -> None:
+    """The logits of the file are those of the network, up to the rounding of a differently ordered sum."""
+    (logits,) = onnxruntime.InferenceSession(str(path)).run(None, {"images": images.numpy()})
+    expected = network(images).detach().numpy()
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
 @torch.no_grad()
@@ -46,12 +62,33 @@ def test_codes_that_a_graph_cannot_hold_are_refused(
         write_onnx(rule.network, tmp_path / "x.onnx", (1, 8, 8))
 
 
-def test_the_file_gives_the_same_logits(make_network: Any, make_batch: Any, tmp_path: Path) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    network = make_network("4C3-P2-FC8-FCn", "batch", dtype=torch.float32)
-    images, _ = make_batch(dtype=torch.float32)
-    network(images)
+@pytest.mark.parametrize("spec", ["64-12-n", "4C3-P2-6C3s2-FC8-FCn", "4C3-4SEW3-6MS3s2-P2-FCn"])
+def test_the_file_gives_the_same_logits_for_any_number_of_images(
+    spec: str, make_network: Any, make_batch: Any, tmp_path: Path
+) -> None:
+    network = make_network(spec, "batch", dropout=0.3, dtype=torch.float32)
+    network(make_batch(dtype=torch.float32)[0])  # statistics of the normalisation
     path = write_onnx(network.eval(), tmp_path / "network.onnx", (1, 8, 8))
-    (logits,) = runtime.InferenceSession(str(path)).run(None, {"images": images.numpy()})
-    np.testing.assert_allclose(logits, network(images).detach().numpy(), atol=1e-5)
+    onnx.checker.check_model(path)
+    for count in (1, 7):
+        images, _ = make_batch(count, dtype=torch.float32, seed=count)
+        compare(network, path, images)
+
+
+@pytest.mark.parametrize("neuron", [name for name in options("neuron") if name != "hodgkin_huxley"])
+def test_every_neuron_can_be_written(neuron: str, make_rule: Any, make_batch: Any, tmp_path: Path) -> None:
+    """hodgkin_huxley alike, but its integration steps make a graph of some ten thousand nodes."""
+    rule = "frozen" if neuron == "competitive" else "bptt"
+    network = make_rule(
+        f"neuron={neuron}", f"rule={rule}", "architecture.spec=64-6-n", "trainer.steps=2"
+    ).network.eval()
+    compare(network, write_onnx(network, tmp_path / "network.onnx", (1, 8, 8)), make_batch(dtype=torch.float32)[0])
+
+
+def test_a_trained_run_becomes_a_file_that_classifies_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(tmp_path, monkeypatch, "architecture.spec=8C3-P2-FC16-FCn", "trainer.steps=4", "data.limit=20")
+    with pytest.raises(SystemExit) as exit_:
+        main(["export", str(run), "--to", "onnx"])
+    assert not exit_.value.code
+    digits = open_images({"_target_": "snnhll.data.digits.load", "root": "", "download": False})
+    compare(load(run), run / "network.onnx", to_unit(digits.test_images))

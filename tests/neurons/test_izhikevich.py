@@ -46,25 +46,40 @@ def test_equations_by_hand(preset: Any) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_rests_without_current(preset: Any) -> None:
+    """It starts where 0.04 v² + 5 v + 140 = u = b v, a fixed point of its steps, so nothing but rounding moves it."""
     recording = Izhikevich(Exponential(), preset).record(((100, 0.0),))
     assert recording.spike_times == []
-    start, *_, end = recording.membrane.tolist()
-    assert end == pytest.approx(start, abs=0.1)
+    assert recording.membrane.tolist() == pytest.approx([recording.membrane[0].item()] * 400, abs=1e-9)
 
 
 def test_resting_potentials_are_the_published_ones() -> None:
     """2003, section II: between -70 and -60 mV, depending on b. 2004, figure 1: v(0) = -70 for b = 0.2."""
     assert Izhikevich(Exponential(), b=0.2).rest == pytest.approx(-70)
-    assert all(-70.01 <= Izhikevich(Exponential(), preset).rest <= -60 for preset in PRESETS)
+    rests = [Izhikevich(Exponential(), preset).rest for preset in PRESETS]
+    assert min(rests) == pytest.approx(-70)
+    assert max(rests) <= -60
 
 
-@pytest.mark.parametrize("preset", ["regular_spiking", "tonic_spiking", "spike_frequency_adaptation"])
-def test_regular_spiking_adapts(preset: Any) -> None:
-    """2003, RS: a short first interspike interval, then longer ones. 2004, (F): frequency decreases."""
-    between = gaps(spike_times(preset))
+def test_regular_spiking_adapts() -> None:
+    """2003, RS: a few spikes at short intervals, then longer ones."""
+    first, *later = gaps(spike_times("regular_spiking"))
+    assert len(later) >= 3
+    assert min(later) > 2 * first
+
+
+def test_tonic_spiking_lasts_as_long_as_the_current() -> None:
+    """2004, (A): a train of spikes from the onset of the current, at 10 ms, to its end, at 100 ms."""
+    times = spike_times("tonic_spiking")
+    between = gaps(times)
+    assert 10 < times[0] < 10 + between[0]
+    assert times[-1] + between[-1] > 100
+
+
+def test_the_frequency_of_an_adapting_neuron_decreases() -> None:
+    """2004, (F): every interval is longer than the one before it."""
+    between = gaps(spike_times("spike_frequency_adaptation"))
     assert len(between) >= 4
-    assert between[0] < between[-1]
-    assert preset == "regular_spiking" or all(b >= a - 0.25 for a, b in pairwise(between))  # 0.25 ms: one step
+    assert all(earlier < later for earlier, later in pairwise(between))
 
 
 @pytest.mark.parametrize("preset", ["intrinsically_bursting", "mixed_mode"])
@@ -78,18 +93,27 @@ def test_a_burst_then_single_spikes(preset: Any) -> None:
 @pytest.mark.parametrize("preset", ["chattering", "tonic_bursting"])
 def test_bursts_that_repeat(preset: Any) -> None:
     """2003, CH: stereotypical bursts of closely spaced spikes, interburst frequency up to 40 Hz; 2004, (C)."""
-    between = gaps(spike_times(preset))
+    times = spike_times(preset)
+    between = gaps(times)
     pauses = [gap for gap in between if gap > 20]
     assert len(pauses) >= 3
-    assert max(gap for gap in between if gap <= 20) < 8
-    assert max(pauses) - min(pauses) < 6
+    assert 4 * max(gap for gap in between if gap <= 20) < min(pauses), "spikes are either close or far apart"
+    firsts = [times[0], *(later for earlier, later in pairwise(times) if later - earlier > 20)]
+    assert 1000 / min(gaps(firsts)) < 40
+    sizes = [sum(start <= t < end for t in times) for start, end in pairwise(firsts)]
+    assert len(set(sizes[1:])) == 1, "after the first, which starts from rest, every burst has as many spikes"
 
 
 def test_fast_spiking_does_not_adapt() -> None:
-    """2003, FS: periodic trains of high frequency, practically without slowing down."""
-    between = gaps(spike_times("fast_spiking"))
-    assert len(between) > 3 * len(gaps(spike_times("regular_spiking")))
-    assert max(between[5:]) - min(between[5:]) <= 1.0
+    """2003, FS: periodic trains of high frequency, practically without slowing down.
+
+    A spike is seen up to a step late and the reset drops what v has overshot, so on a grid of dt the intervals of a
+    periodic train differ by a few steps, 1 ms at the usual dt. At 0.01 ms that leaves 0.02 of 7.4 ms.
+    """
+    fine = Izhikevich(Exponential(), "fast_spiking", dt=0.01, duration=0.01).record(((100.0, 10.0),))
+    between = gaps(fine.spike_times)
+    assert len(between) > 3 * len(gaps([t for t in spike_times("regular_spiking") if t < 120]))
+    assert max(between[4:]) - min(between[4:]) < 2.5 * 0.01
 
 
 def test_low_threshold_spiking_fires_fast_and_adapts_with_a_low_threshold() -> None:

@@ -53,7 +53,7 @@ def test_own_surrogate_runs_the_reference_and_says_so_once() -> None:
 
 
 def test_missing_numba_runs_the_reference_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "_import_error", lambda: "numba does not import (no such module)")
+    monkeypatch.setattr(dispatch, "_import_error", lambda path: "numba does not import (no such module)")
     z = torch.randn(3, 2, 50)
     with pytest.warns(RuntimeWarning, match="numba does not import"):
         got = lif_pass(z, 3, NEURON, Exponential())

@@ -14,13 +14,26 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from snnhll.bench.works import CLASSES, Work
 
-CONV = {"batch": 64, "channels": 64, "side": 28, "kernel": 3}
-MATRIX = 1024
+KERNEL = 3
 REPEATS, WARM_UP = 9, 3
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The plain operations whose rate is measured: a 3x3 convolution of square maps, a product of square matrices."""
+
+    batch: int
+    channels: int
+    side: int
+    matrix: int
+
+
+CPU, GPU = Probe(64, 64, 28, 1024), Probe(640, 256, 32, 8192)  # large enough to keep the device busy
 
 
 @dataclass(frozen=True)
@@ -57,27 +70,39 @@ def seconds(needed: Operations, rates: Rates) -> float:
 
 
 @torch.no_grad()
-def measure(precision: str) -> Rates:
-    """Return the rates of a 3x3 convolution of 64 to 64 channels and of a product of two square matrices.
+def measure(precision: str, device: str = "cpu", probe: Probe = CPU) -> Rates:
+    """Return the rates of a 3x3 convolution and of a product of two square matrices, medians over a few calls.
 
-    precision: "float32" or "bfloat16". Medians over a few calls.
+    precision: "float32" or "bfloat16".
     """
     dtype = getattr(torch, precision)
-    batch, channels, side, kernel = CONV.values()
-    maps = torch.rand(batch, channels, side, side).to(dtype, memory_format=torch.channels_last)
-    weight = torch.rand(channels, channels, kernel, kernel).to(dtype, memory_format=torch.channels_last)
-    a, b = torch.rand(MATRIX, MATRIX).to(dtype), torch.rand(MATRIX, MATRIX).to(dtype)
-    conv = 2.0 * maps.numel() * channels * kernel**2
+    batch, channels, side = probe.batch, probe.channels, probe.side
+    maps = _random(dtype, device, batch, channels, side, side)
+    weight = _random(dtype, device, channels, channels, KERNEL, KERNEL)
+    a, b = (_random(dtype, device, probe.matrix, probe.matrix) for _ in range(2))
+    conv = 2.0 * maps.numel() * channels * KERNEL**2
     return Rates(
-        conv / _median_time(lambda: F.conv2d(maps, weight, padding=kernel // 2)),
-        2.0 * MATRIX**3 / _median_time(lambda: F.linear(a, b)),
+        conv / _median_time(lambda: F.conv2d(maps, weight, padding=KERNEL // 2), device),
+        2.0 * probe.matrix**3 / _median_time(lambda: F.linear(a, b), device),
     )
 
 
-def _median_time(call: Callable[[], object]) -> float:
+def _random(dtype: torch.dtype, device: str, *shape: int) -> Tensor:
+    x = torch.rand(shape, device=device).to(dtype)
+    return x.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else x
+
+
+def _median_time(call: Callable[[], object], device: str) -> float:
     times = []
     for _ in range(WARM_UP + REPEATS):
         began = time.perf_counter()
         call()
+        wait(device)
         times.append(time.perf_counter() - began)
     return statistics.median(times[WARM_UP:])
+
+
+def wait(device: str) -> None:
+    """Wait until a device has done what it was given; a CPU has."""
+    if device != "cpu":
+        torch.cuda.synchronize(device)

@@ -10,13 +10,22 @@ from snnhll.allocator import tune
 from snnhll.assemble import Problem, build_rule
 from snnhll.bench.contest import PRECISIONS
 from snnhll.bench.works import CLASSES, Work
-from snnhll.config import compose, settings
+from snnhll.config import Config, compose, settings
 from snnhll.rules.rule import Rule
 
 
 def build(work: Work, setting: str, steps: int, extra: tuple[str, ...] = ()) -> Rule:
     """Return the rule that a setting such as "pred_sim rate bf16" or "bptt fp32" names, for T = `steps`."""
-    config = compose([*_network(work), *_learner(setting), f"trainer.steps={steps}", "tracking=none", *extra])
+    return of_config(compose([*overrides(work, setting, steps), *extra]), work)
+
+
+def overrides(work: Work, setting: str, steps: int) -> list[str]:
+    """Return what describes the training step of a setting on the command line."""
+    return [*_network(work), *_learner(setting), f"trainer.steps={steps}", "tracking=none"]
+
+
+def of_config(config: Config, work: Work) -> Rule:
+    """Return the rule of a composed configuration, for images of the shape of `work`."""
     grey = [0.5] * work.shape[0]
     return build_rule(config, settings(config), Problem(work.shape, CLASSES, grey, grey))
 

@@ -106,7 +106,7 @@ def trainer(peer: Peer, setting: str) -> Callable[[Tensor, Tensor], object]:
     def step(images: Tensor, labels: Tensor) -> object:
         if fast:
             images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=fast):
             logits = peer(images)
         loss = F.cross_entropy(logits.float(), labels)
         optimizer.zero_grad()

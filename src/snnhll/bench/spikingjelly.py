@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
@@ -9,6 +11,8 @@ from torch import Tensor, nn
 
 from snnhll.bench.peer import Peer, Reset
 from snnhll.bench.works import Work
+
+AUTOMATIC = "automatic"
 
 
 class Network(Peer):
@@ -32,3 +36,15 @@ class Network(Peer):
     def forward(self, images: Tensor) -> Tensor:
         functional.reset_net(self.net)
         return self.net(images.unsqueeze(0).repeat(self.steps, 1, 1, 1, 1)).mean(0)
+
+    def use(self, backend: str) -> None:
+        """Run the neurons by one of `backends()`. Raises what SpikingJelly raises when it does not support it."""
+        if backend != AUTOMATIC:
+            functional.set_backend(self.net, backend, neuron.LIFNode)
+
+
+def backends() -> list[str]:
+    """Return the ways in which the installed SpikingJelly can run its neurons on a GPU; 2.0 chooses by itself."""
+    if "backend" not in inspect.signature(neuron.LIFNode.__init__).parameters:
+        return [AUTOMATIC]
+    return ["torch", *(name for name in ("cupy", "triton") if find_spec(name))]

@@ -31,10 +31,12 @@ Step = Callable[[Tensor, Tensor], object]
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Do what a request asks for: {"kind": "measure"}, {"kind": "floor"} or {"kind": "agreement"}."""
+    """Do what a request asks for: its kind is measure, costs, pipeline, floor or agreement."""
     torch.set_num_threads(request["threads"])
     if request["kind"] == "measure":
         return measure(_measurement(request["measurement"]))
+    if request["kind"] in ("costs", "pipeline"):
+        return _of_stages(request)
     torch.manual_seed(0)
     if request["kind"] == "floor":
         return asdict(floor.measure(request["precision"]))
@@ -42,6 +44,16 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
     found = compare(_work(request["work"]), request["framework"], request["T"])
     return {"agreements": [asdict(agreement) for agreement in found]}
+
+
+def _of_stages(request: dict[str, Any]) -> dict[str, Any]:
+    from snnhll.bench import ours, pipeline
+
+    m = _measurement(request["measurement"])
+    ours.tune_allocator(m.setting)
+    if request["kind"] == "costs":
+        return pipeline.measure_costs(m, request["stages"])
+    return {"samples_per_second": pipeline.measure_speed(m, [range(*ends) for ends in request["parts"]])}
 
 
 def measure(m: Measurement) -> dict[str, Any]:

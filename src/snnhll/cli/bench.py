@@ -10,9 +10,11 @@ Every measurement runs in a fresh process, in interleaved rounds; medians are re
   --rounds N              rounds (3)
   --steps N               timed steps a measurement (default: as many as fill a second, at least 3)
   --threads N             CPU threads (default: as many as there are cores)
+  --stages N              instead: one process beside N pipeline stages of --threads each (docs/parallel.md), for every
+                          --setting (default: pred_sim rate fp32); --rounds 0 only models them from the layers' times
   --scaling               instead: how speed and memory of the first network grow with T, batch, width and depth
   --json                  print a list of {work, framework, setting, T, batch, samples_per_second,
-                          peak_memory_bytes, rounds}
+                          peak_memory_bytes, rounds}; with --stages also the time of every layer and stage
 
   snnhll bench mlp conv --against spikingjelly,snntorch,norse
 """
@@ -27,6 +29,7 @@ from dataclasses import asdict
 from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
+from itertools import product
 from typing import NoReturn
 
 from rich.console import Console
@@ -38,6 +41,9 @@ from snnhll.bench.works import WORKS
 from snnhll.errors import UserError, nearest
 
 Report = Callable[[str], None]
+STAGED = [  # the settings whose layers can be stages; the first is measured by default
+    f"pred_sim {update} {precision}" for update in ("rate", "accumulate", "final") for precision in PRECISIONS
+]
 
 
 def main(arguments: list[str]) -> int:
@@ -45,6 +51,8 @@ def main(arguments: list[str]) -> int:
     chosen = parse(arguments)
     report = partial(Console(stderr=True, highlight=False, soft_wrap=True).print, markup=False)
     run: Runner = partial(in_fresh_process, threads=chosen.threads, warn=report)
+    if chosen.stages:
+        return stages(chosen, run, report)
     planned = plan(chosen)
     works = [work for work in chosen.works if any(m.work.name == work for m in planned)]
     agreed = [agree(work, peer, min(chosen.T), run, report) for work in works for peer in chosen.against]
@@ -70,9 +78,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--batch", type=_counts, default=(64,))
     parser.add_argument("--precision", type=_names, default=())
     parser.add_argument("--setting", nargs="+", default=[])
-    parser.add_argument("--rounds", type=_count, default=3)
+    parser.add_argument("--rounds", type=_number, default=3)
     parser.add_argument("--steps", type=_count, default=None)
     parser.add_argument("--threads", type=_count, default=os.cpu_count())
+    parser.add_argument("--stages", type=_count, default=None)
     parser.add_argument("--scaling", action="store_true")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
@@ -86,9 +95,36 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     for peer in chosen.against:
         if find_spec(peer) is None:
             raise UserError(f"bench: {peer} is not installed; run pip install 'snnhll[bench]'.")
+    if not chosen.rounds and not chosen.stages:
+        raise UserError("bench: --rounds 0 measures nothing; only --stages has something to print without rounds.")
     if not contest.contestants(chosen.against, wanted(chosen)):
         raise UserError("bench: nothing to measure; the chosen settings are those of other frameworks: add --against.")
     return chosen
+
+
+def stages(chosen: argparse.Namespace, run: Runner, report: Report) -> int:
+    """Measure and model pipeline stages. Raises UserError for what has none."""
+    from snnhll.bench import pipeline
+
+    settings = chosen.setting or STAGED[:1]
+    _check("--setting with --stages", settings, STAGED)
+    for work in chosen.works:
+        parts = len(WORKS[work].layers()) + 1
+        if not 2 <= chosen.stages <= parts:
+            raise UserError(f"bench: --stages {chosen.stages}: {work} has 2 to {parts}, its layers and the readout.")
+    tasks = product(chosen.works, settings, chosen.T, chosen.batch)
+    measurements = [
+        Measurement(WORKS[work], OURS, setting, T, batch, chosen.steps) for work, setting, T, batch in tasks
+    ]
+    found = [pipeline.compare(m, chosen.stages, chosen.rounds, run, report) for m in measurements]
+    if chosen.json:
+        print(json.dumps([one.contract() for one in found], indent=2))
+        return 0
+    console = Console(highlight=False)
+    for one in found:
+        console.print(pipeline.table(one))
+        console.print(pipeline.summary(one), soft_wrap=True)
+    return 0
 
 
 def wanted(chosen: argparse.Namespace) -> list[str]:
@@ -183,8 +219,14 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if _number(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
+
+
+def _number(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 

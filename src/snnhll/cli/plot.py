@@ -103,12 +103,17 @@ def _draw(group: str, path: Path, titles: list[str], configs: list[Config], imag
         pairs = zip(configs, surrogates, strict=True)
         neurons = [option(config, "neuron", trust, surrogate=surrogate) for config, surrogate in pairs]
         return draw_neurons(path, [(title, neuron.record()) for title, neuron in zip(titles, neurons, strict=True)])
+    import torch
+
     from snnhll.data import open_images
     from snnhll.data.pixels import to_unit
+    from snnhll.data.splits import split_of
     from snnhll.reports.encoding_pictures import draw_encodings
 
-    images = open_images(configs[0]["data"]).test_images
-    if not image.isdigit() or int(image) >= len(images):
-        raise UserError(f"--image {image}: expected the number of a test image, 0 to {len(images) - 1}.")
+    found = open_images(configs[0]["data"])
+    test = split_of(found.test_images, found.test_labels, torch.arange(len(found.test_labels)), torch.device("cpu"))
+    if not image.isdigit() or int(image) >= len(test):
+        raise UserError(f"--image {image}: expected the number of a test image, 0 to {len(test) - 1}.")
+    (shown,) = next(test.read(torch.tensor([int(image)]), 1))
     codes = [(title, option(config, "encoding", trust)) for title, config in zip(titles, configs, strict=True)]
-    return draw_encodings(path, to_unit(images[int(image)]), codes, settings(configs[0]).trainer.steps)
+    return draw_encodings(path, to_unit(shown), codes, settings(configs[0]).trainer.steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnhll.data.download import fetch
+from snnhll.data.download import fetch, from_torchvision
 from snnhll.data.imageset import ImageSet
 from snnhll.errors import UserError
 
@@ -45,7 +46,7 @@ def load_batches(name: str, layout: Layout, root: Path, download: bool) -> Image
     """
     folder = root / layout.folder
     if not all((folder / file).is_file() for file in (*layout.train, layout.test, layout.meta)):
-        fetch(name, layout.dataset, root, folder, download)
+        fetch(name, partial(from_torchvision, layout.dataset, root), root, folder, download)
     batches = [_read_batch(folder / file, layout.labels, name) for file in layout.train]
     test_images, test_labels = _read_batch(folder / layout.test, layout.labels, name)
     return ImageSet(

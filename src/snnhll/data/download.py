@@ -1,20 +1,21 @@
-"""Fetching a set that is not on disk, through torchvision, which knows the mirrors and checks their hashes."""
+"""Fetching a set that is not on disk, through torchvision or tonic, which know the mirrors and check their hashes."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from snnhll.config import NotInstalledError
 from snnhll.errors import UserError
 
 TIMEOUT = 10.0  # seconds a silent server is waited for
 
 
-def fetch(name: str, dataset: str, root: Path, folder: Path, download: bool) -> None:
-    """Download torchvision's `dataset` (a class of torchvision.datasets) into `root`, so that `folder` holds its files.
+def fetch(name: str, get: Callable[[], object], root: Path, folder: Path, download: bool) -> None:
+    """Let `get` download a set into `root`, so that `folder` holds its files.
 
     Raises UserError, naming the set and the folder, when `download` is false or the download fails.
     """
@@ -23,10 +24,8 @@ def fetch(name: str, dataset: str, root: Path, folder: Path, download: bool) -> 
         raise UserError(f"data={name}: no complete set in {folder}. {remedy}, or set data.download=true.")
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        from torchvision import datasets  # slow to import, and needed only here
-
         with _timeout(TIMEOUT):
-            getattr(datasets, dataset)(str(root), download=True)
+            get()
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         for path in missing:  # leave no empty folders behind
             with contextlib.suppress(OSError):
@@ -38,9 +37,25 @@ def fetch(name: str, dataset: str, root: Path, folder: Path, download: bool) -> 
         ) from error
 
 
+def from_torchvision(dataset: str, root: Path) -> None:
+    """Download the set that the class `dataset` of torchvision.datasets keeps in `root`."""
+    from torchvision import datasets  # slow to import, and needed only here
+
+    getattr(datasets, dataset)(str(root), download=True)
+
+
+def from_tonic(dataset: str, root: Path, train: bool) -> None:
+    """Download a part of the set that the class `dataset` of tonic.datasets keeps in `root`."""
+    try:
+        from tonic import datasets
+    except ImportError as error:
+        raise NotInstalledError(f"{dataset}: tonic fetches it; pip install 'snnhll[events]'.") from error
+    getattr(datasets, dataset)(str(root), train=train)
+
+
 @contextlib.contextmanager
 def _timeout(seconds: float) -> Iterator[None]:
-    """Give the sockets opened meanwhile a timeout; torchvision sets none and would wait for ever."""
+    """Give the sockets opened meanwhile a timeout; the libraries set none and would wait for ever."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

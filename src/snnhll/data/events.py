@@ -18,6 +18,18 @@ class Events:
     t: np.ndarray
     p: np.ndarray
 
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def between(self, start: int, end: int) -> Events:
+        """Return the events at start <= t < end."""
+        inside = (self.t >= start) & (self.t < end)
+        return Events(self.x[inside], self.y[inside], self.t[inside], self.p[inside])
+
+    def pooled(self, pool: int) -> Events:
+        """Return the events as a camera whose pixels are `pool` times as wide and high would report them."""
+        return Events(self.x // pool, self.y // pool, self.t, self.p)
+
     def frames(self, bins: int, height: int, width: int) -> np.ndarray:
         """Return how many events fell on each pixel in equal slices of the recording, uint8 [2 bins, H, W], at most
         255: the darker ones of the first slice, its brighter ones, those of the second, and so on."""

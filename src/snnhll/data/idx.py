@@ -5,13 +5,14 @@ Read directly instead of through torchvision, whose import takes longer than the
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from snnhll.data.download import fetch
+from snnhll.data.download import fetch, from_torchvision
 from snnhll.data.imageset import ImageSet
 from snnhll.errors import UserError
 
@@ -25,7 +26,7 @@ def load_idx_set(name: str, dataset: str, root: Path, classes: tuple[str, ...], 
     """
     folder = root / dataset / "raw"
     if not all((folder / file).is_file() for file in FILES):
-        fetch(name, dataset, root, folder, download)
+        fetch(name, partial(from_torchvision, dataset, root), root, folder, download)
     train_images, train_labels, test_images, test_labels = (read_idx(folder / file, name) for file in FILES)
     return ImageSet(
         name, train_images.unsqueeze(1), train_labels.long(), test_images.unsqueeze(1), test_labels.long(), classes

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from snnhll.build import PositiveInt
 from snnhll.data.image_cache import cached
+from snnhll.data.image_files import opened
 from snnhll.data.imageset import ImageSet
 from snnhll.errors import UserError
 
@@ -24,9 +25,8 @@ CHUNK = 256  # files a thread decodes at a time
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of one part of a set. labels [N] index `classes`. files: (path within root, bytes, mtime in ns)."""
+    """The files of one part of a set. labels: int64 [N]. files: (path within root, bytes, mtime in ns)."""
 
-    classes: tuple[str, ...]
     labels: Tensor
     files: tuple[tuple[str, int, int], ...]
 
@@ -40,13 +40,8 @@ class Decoder:
 
     def __call__(self, path: Path) -> np.ndarray:
         """Raises UserError, naming the file, when it is not a readable image."""
-        try:
-            with Image.open(path) as opened:
-                image = opened.convert("RGB" if self.channels == 3 else "L")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise UserError(
-                f"data=image_folder: cannot read {path} as an image ({error}); repair or remove it."
-            ) from error
+        with opened(path) as source:
+            image = source.convert("RGB" if self.channels == 3 else "L")
         if self.size is not None:
             image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
         return np.asarray(image).reshape(image.height, image.width, self.channels)
@@ -59,56 +54,63 @@ def load(root: Path, size: PositiveInt | None = None, channels: Literal[1, 3] = 
     The decoded pixels are cached in root. Raises UserError for a missing or empty folder, one class only, test classes
     that are not the training classes, a file that cannot be read, and images of several sizes.
     """
-    train, test = _listing(root, "train"), _listing(root, "test")
-    _check_classes(root, train.classes, test.classes)
+    classes = class_names("image_folder", root)
+    train, test = _listing(root, "train", classes), _listing(root, "test", classes)
     decoder = Decoder(size, channels)
     key = (decoder, train.files, test.files)
     images = cached(root, key, lambda: {"train": _decode(root, train, decoder), "test": _decode(root, test, decoder)})
-    return ImageSet(
-        "image_folder", images["train"], train.labels, images["test"], test.labels, train.classes, root.name
-    )
+    return ImageSet("image_folder", images["train"], train.labels, images["test"], test.labels, classes, root.name)
 
 
-def _listing(root: Path, part: str) -> Listing:
+def class_names(name: str, root: Path) -> tuple[str, ...]:
+    """Return the classes of root/train and root/test, in alphabetical order.
+
+    Raises UserError, for the set called `name`, where the two do not hold the same classes, two or more.
+    """
+    train, test = _subfolders(name, root, "train"), _subfolders(name, root, "test")
+    if len(train) < 2:
+        raise UserError(f"data={name}: {root / 'train'} holds one class only, {train[0]!r}; expected two or more.")
+    if differing := sorted(set(train) ^ set(test)):
+        raise UserError(
+            f"data={name}: train and test in {root} must hold the same classes, "
+            f"but only one of them has {', '.join(map(repr, differing[:5]))}."
+        )
+    return train
+
+
+def image_names(name: str, folder: Path) -> list[str]:
+    """Return the names of the images in a class's folder, sorted. Raises UserError where there are none."""
+    found = sorted(entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(EXTENSIONS))
+    if not found:
+        raise UserError(f"data={name}: {folder} contains no images; expected files {', '.join(EXTENSIONS)}.")
+    return found
+
+
+def _subfolders(name: str, root: Path, part: str) -> tuple[str, ...]:
     folder = root / part
     if not folder.is_dir():
         raise UserError(
-            f"data=image_folder: {folder} is missing; "
-            f"data.root must hold train/ and test/, each with one folder a class."
+            f"data={name}: {folder} is missing; data.root must hold train/ and test/, each with one folder a class."
         )
-    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    if not classes:
-        raise UserError(
-            f"data=image_folder: {folder} has no class folders; expected one for each class, with its images."
-        )
+    found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    if not found:
+        raise UserError(f"data={name}: {folder} has no class folders; expected one for each class, with its images.")
+    return tuple(found)
+
+
+def _listing(root: Path, part: str, classes: tuple[str, ...]) -> Listing:
     labels: list[int] = []
     files: list[tuple[str, int, int]] = []
-    for label, name in enumerate(classes):
-        found = sorted(entry.name for entry in os.scandir(folder / name) if entry.name.lower().endswith(EXTENSIONS))
-        if not found:
-            raise UserError(
-                f"data=image_folder: {folder / name} contains no images; expected files {', '.join(EXTENSIONS)}."
-            )
+    for label, class_ in enumerate(classes):
+        found = image_names("image_folder", root / part / class_)
         labels += [label] * len(found)
-        files += [_stamp(root, f"{part}/{name}/{file}") for file in found]
-    return Listing(tuple(classes), torch.tensor(labels), tuple(files))
+        files += [_stamp(root, f"{part}/{class_}/{file}") for file in found]
+    return Listing(torch.tensor(labels), tuple(files))
 
 
 def _stamp(root: Path, path: str) -> tuple[str, int, int]:
     status = os.stat(f"{root}/{path}")
     return path, status.st_size, status.st_mtime_ns
-
-
-def _check_classes(root: Path, train: tuple[str, ...], test: tuple[str, ...]) -> None:
-    if len(train) < 2:
-        raise UserError(
-            f"data=image_folder: {root / 'train'} holds one class only, {train[0]!r}; expected two or more."
-        )
-    if differing := sorted(set(train) ^ set(test)):
-        raise UserError(
-            f"data=image_folder: train and test in {root} must hold the same classes, "
-            f"but only one of them has {', '.join(map(repr, differing[:5]))}."
-        )
 
 
 def _decode(root: Path, listing: Listing, decoder: Decoder) -> Tensor:

@@ -1,4 +1,4 @@
-"""A labelled set of images in memory: what every loader returns."""
+"""A labelled set of images, in memory or in their files: what every loader returns."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from snnhll.data.image_files import ImageFiles
 from snnhll.data.stratify import stratified_split
 from snnhll.errors import UserError
 
@@ -15,15 +16,16 @@ from snnhll.errors import UserError
 class ImageSet:
     """Training and test images with labels, checked on construction.
 
-    train_images, test_images: uint8 [N, C, H, W], pixels 0..255, one size for both. train_labels, test_labels: int64
-    [N], indices into `classes`. variant: what results must say about where the images come from, "" for the original.
+    train_images, test_images: uint8 [N, C, H, W], pixels 0..255, one size for both; a tensor, or the files they are in.
+    train_labels, test_labels: int64 [N], indices into `classes`. variant: what results must say about where the images
+    come from, "" for the original.
     Raises UserError when a part is empty, shapes or counts disagree, a label is out of range or only one class occurs.
     """
 
     name: str
-    train_images: Tensor
+    train_images: Tensor | ImageFiles
     train_labels: Tensor
-    test_images: Tensor
+    test_images: Tensor | ImageFiles
     test_labels: Tensor
     classes: tuple[str, ...]
     variant: str = ""
@@ -58,13 +60,13 @@ class ImageSet:
         """Return indices (train, validation) into the training images: stratified, seeded and disjoint."""
         return stratified_split(self.train_labels, fraction, seed)
 
-    def _check_part(self, part: str, images: Tensor, labels: Tensor) -> None:
-        if images.ndim != 4 or images.dtype != torch.uint8 or labels.dtype != torch.int64:
+    def _check_part(self, part: str, images: Tensor | ImageFiles, labels: Tensor) -> None:
+        if len(images.shape) != 4 or images.dtype != torch.uint8 or labels.dtype != torch.int64:
             raise UserError(
                 f"data={self.name}: {part} images must be uint8 [N, C, H, W] with int64 labels, "
                 f"got {images.dtype} {list(images.shape)} with {labels.dtype}."
             )
-        if images.numel() == 0:
+        if 0 in images.shape:
             raise UserError(f"data={self.name}: has no {part} images; expected at least one.")
         if labels.shape != images.shape[:1]:
             raise UserError(

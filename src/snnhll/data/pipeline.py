@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
 import torch
@@ -11,12 +10,14 @@ from torch import Tensor
 
 from snnhll.build import PositiveInt, Range
 from snnhll.data.augment import Augment
+from snnhll.data.image_files import pieces
 from snnhll.data.imageset import ImageSet
 from snnhll.data.noise.noise import Classifier, Noise
-from snnhll.data.pixels import channel_statistics, to_unit
+from snnhll.data.pixels import to_unit
 from snnhll.data.randomness import generator
 from snnhll.data.sampler import balanced as balanced_order
 from snnhll.data.sampler import shuffled
+from snnhll.data.splits import Split, split_of
 from snnhll.errors import UserError
 
 Batch = tuple[Tensor, Tensor]
@@ -24,19 +25,8 @@ SplitName = Literal["train", "val", "test"]
 NOISE_BLOCK = 100  # test images whose noise is drawn, or whose attack is computed, together
 
 
-@dataclass(frozen=True)
-class Split:
-    """Images uint8 [N, C, H, W] and labels int64 [N], on the device of training."""
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
 class Data:
-    """The splits of a set, each one tensor on the training device, and their batches.
+    """The splits of a set and their batches, on the training device.
 
     limit: first n training images of each class, from which the validation split is then held out. validation: fraction
     of the training images held out, stratified, drawn by `seed`. balanced: every batch holds equally many of a class.
@@ -63,14 +53,15 @@ class Data:
         train, val = images.split(validation, seed)
         self.name, self.variant, self.classes, self.shape = images.name, images.variant, images.classes, images.shape
         self.batch_size, self.seed, self.device = batch_size, seed, torch.device(device)
+        everything = torch.arange(len(images.test_labels))
         self.splits = {
-            "train": self._split(images.train_images[train], images.train_labels[train]),
-            "val": self._split(images.train_images[val], images.train_labels[val]),
-            "test": self._split(images.test_images, images.test_labels),
+            "train": split_of(images.train_images, images.train_labels, train, self.device),
+            "val": split_of(images.train_images, images.train_labels, val, self.device),
+            "test": split_of(images.test_images, images.test_labels, everything, self.device),
         }
         self.augment = augment if augment is not None and augment.active else None
         self.train_noise = noise if noise is not None and noise.acts_in("train") else None
-        self.mean, self.std = channel_statistics(self.splits["train"].images)
+        self.mean, self.std = self.splits["train"].statistics()
         self._order = balanced_order if balanced else shuffled
         self._host_labels = images.train_labels[train]  # the order is drawn on the host: the same on every device
         self.steps_per_epoch = self._count_steps(drop_last)
@@ -83,15 +74,15 @@ class Data:
         sees the very batches an uninterrupted one sees.
         """
         train = self.splits["train"]
-        order = self._order(self._host_labels, generator("cpu", self.seed, "order", epoch)).to(self.device)
-        labels = train.labels.index_select(0, order)
-        for step in range(start, self.steps_per_epoch):
-            batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
-            images = train.images.index_select(0, order[batch])
+        order = self._order(self._host_labels, generator("cpu", self.seed, "order", epoch))
+        order = order[start * self.batch_size : self.steps_per_epoch * self.batch_size]
+        labels = pieces(train.labels.index_select(0, order.to(self.device)), self.batch_size)
+        batches = train.read(order, self.batch_size, (self.seed, "crop", epoch))
+        for step, images in enumerate(batches, start):
             if self.augment is not None:
                 images = self.augment(images, generator(self.device, self.seed, "augment", epoch, step))
             key = (self.seed, "train noise", epoch, step)
-            yield self._unit(images, labels[batch], self.train_noise, key), labels[batch]
+            yield self._unit(images, labels[step - start], self.train_noise, key), labels[step - start]
 
     def eval_batches(
         self,
@@ -107,32 +98,31 @@ class Data:
         target. An empty split, as "val" with validation = 0, yields nothing.
         """
         part = self.splits[split]
-        for first in range(0, len(part), batch_size):
-            batch = range(first, min(first + batch_size, len(part)))
-            labels = part.labels[batch.start : batch.stop]
-            if noise is None:
-                yield to_unit(part.images[batch.start : batch.stop]), labels
-            else:
-                yield self._disturbed(part, batch, noise, (seed, "noise", split), network), labels
+        images: Iterator[Tensor]
+        if noise is None:
+            images = map(to_unit, part.read(torch.arange(len(part)), batch_size))
+        else:
+            images = _regrouped(self._disturbed(part, noise, (seed, "noise", split), network), batch_size)
+        return zip(images, pieces(part.labels, batch_size), strict=True)
 
     def probe(self) -> Batch:
         """Return training images and labels, about a batch: equally many of each class, two at least, class after
-        class, and always the same ones."""
-        train = self.splits["train"]
+        class, and always the same ones. Of more classes than half a batch has images, the first."""
         per_class = max(2, self.batch_size // len(self.classes))
-        places = torch.cat([(train.labels == c).nonzero().flatten()[:per_class] for c in range(len(self.classes))])
-        return to_unit(train.images[places]), train.labels[places]
+        classes = range(min(len(self.classes), max(2, self.batch_size // 2)))
+        places = torch.cat([(self._host_labels == c).nonzero().flatten()[:per_class] for c in classes])
+        train = self.splits["train"]
+        (images,) = train.read(places, len(places))
+        return to_unit(images), train.labels[places.to(self.device)]
 
     def _disturbed(
-        self, part: Split, batch: range, noise: Noise, key: tuple[int | str, ...], network: Classifier | None
-    ) -> Tensor:
-        """Return the images of `batch`, disturbed in blocks that lie where they do whatever the size of a batch."""
-        pieces = []
-        for start in range(batch.start - batch.start % NOISE_BLOCK, batch.stop, NOISE_BLOCK):
-            block = slice(start, start + NOISE_BLOCK)
-            images = self._unit(part.images[block], part.labels[block], noise, (*key, start), network)
-            pieces.append(images[max(batch.start - start, 0) : batch.stop - start])
-        return torch.cat(pieces)
+        self, part: Split, noise: Noise, key: tuple[int | str, ...], network: Classifier | None
+    ) -> Iterator[Tensor]:
+        """Yield the images of a split, disturbed in blocks that lie where they do whatever the size of a batch."""
+        for number, images in enumerate(part.read(torch.arange(len(part)), NOISE_BLOCK)):
+            first = number * NOISE_BLOCK
+            labels = part.labels[first : first + NOISE_BLOCK]
+            yield self._unit(images, labels, noise, (*key, first), network)
 
     def _unit(
         self,
@@ -145,9 +135,6 @@ class Data:
         unit = to_unit(images)
         return unit if noise is None else noise.against(network, unit, labels, generator(self.device, *key))
 
-    def _split(self, images: Tensor, labels: Tensor) -> Split:
-        return Split(images.to(self.device), labels.to(self.device))
-
     def _count_steps(self, drop_last: bool) -> int:
         full, rest = divmod(len(self.splits["train"]), self.batch_size)
         steps = full + (rest > 1 and not drop_last)
@@ -157,3 +144,15 @@ class Data:
                 f"lower the batch size or set data.drop_last=false."
             )
         return steps
+
+
+def _regrouped(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """Yield the rows of `blocks` one after another, `size` at a time."""
+    rows: Tensor | None = None
+    for block in blocks:
+        rows = block if rows is None else torch.cat([rows, block])
+        while len(rows) >= size:
+            yield rows[:size]
+            rows = rows[size:]
+    if rows is not None and len(rows):
+        yield rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -13,15 +15,21 @@ def to_unit(images: Tensor) -> Tensor:
     return images.float().mul_(1 / (LEVELS - 1))
 
 
-def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and std per channel, float64 [C], of uint8 images [N, C, H, W] in units of the full range.
+def channel_statistics(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return mean and std per channel, float64 [C], of batches of uint8 images [B, C, H, W] in units of the full range.
 
     Exact, from the histogram of levels. A channel of one level only gets std 1, so that it normalises to zero, not NaN.
     """
-    histogram = torch.stack([torch.bincount(c.flatten(), minlength=LEVELS) for c in images.unbind(1)]).double()
+    histogram = sum(_histogram(images) for images in batches)
+    assert isinstance(histogram, Tensor)
     share = histogram / histogram.sum(1, keepdim=True)
-    unit = torch.arange(LEVELS, dtype=torch.float64, device=images.device) / (LEVELS - 1)
+    unit = torch.arange(LEVELS, dtype=torch.float64, device=histogram.device) / (LEVELS - 1)
     mean = share @ unit
     std = (share * (unit - mean.unsqueeze(1)) ** 2).sum(1).sqrt()
     constant = (histogram > 0).sum(1) == 1
     return mean, std.masked_fill(constant, 1.0)
+
+
+def _histogram(images: Tensor) -> Tensor:
+    """Return how often each channel has each level, float64 [C, 256]."""
+    return torch.stack([torch.bincount(c.flatten(), minlength=LEVELS) for c in images.unbind(1)]).double()

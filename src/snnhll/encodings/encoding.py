@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from snnhll.errors import UserError
@@ -12,18 +13,45 @@ from snnhll.networks.spec import Shape
 
 
 class Encoding(nn.Module, ABC):
-    """Turns images into a sequence. `normalised` says whether it wants zero-mean images or pixels in [0, 1]."""
+    """Turns images into a sequence.
+
+    normalised: whether it wants zero-mean images or pixels in [0, 1]. random: whether it draws anew in training.
+    """
 
     normalised: ClassVar[bool] = False
+    random: ClassVar[bool] = False
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # the highest pixel and the lowest, negated, that an accelerator has seen since `check`
+        self.register_buffer("seen", torch.zeros(2), persistent=False)
 
     def forward(self, images: Tensor, steps: int) -> Tensor:
         """Return the input [S, B, C', H, W] of images [B, C, H, W]; S = steps, or 1 when the input is constant.
 
-        Raises UserError for pixels outside [0, 1], unless the code takes normalised images.
+        Raises UserError for pixels outside [0, 1], unless the code takes normalised images; on an accelerator `check`
+        does, so that a training step does not wait for the device.
         """
         if not self.normalised:
-            check_pixels(images)
+            if images.device.type == "cpu":
+                check_pixels(images)
+            else:
+                self.note(images)
         return self.code(images, steps)
+
+    @torch.no_grad()
+    def note(self, images: Tensor) -> None:
+        """Keep on the device between which bounds the pixels lie, for `check`."""
+        low, high = images.aminmax()
+        self.seen.copy_(torch.maximum(self.seen, torch.stack([high, -low])))
+
+    def check(self) -> None:
+        """Raise UserError if a pixel noted since the last call was outside [0, 1]. Waits for the device."""
+        if not self.normalised:
+            noted = self.seen.clone()
+            self.seen.zero_()
+            check_pixels(torch.stack([noted[0], 0 - noted[1]]))
 
     @abstractmethod
     def code(self, images: Tensor, steps: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,8 @@ from snnhll.encodings.encoding import Encoding
 
 class Poisson(Encoding):
     """Independent spikes with probability `rate` times the pixel, in [0, 1]; the same draw for every evaluation."""
+
+    random: ClassVar[bool] = True
 
     def __init__(self, rate: Fraction = 1.0) -> None:
         super().__init__()

@@ -32,12 +32,14 @@ class ContrastiveLoss(Loss):
         self.normalise, self.margin = normalise, margin
 
     def prepare(self, batch: Batch) -> Tensor:
-        return batch.labels[:, None] == batch.labels[None, :]
+        labels = self.gathered(batch.labels)
+        return labels[:, None] == labels[None, :]
 
     def forward(self, activity: Activity, target: Any) -> Tensor:
         r = activity.rate.flatten(1)
         if self.normalise:
             r = r / (r.square().sum(1, keepdim=True) + EPS).sqrt()
+        r = self.gathered(r)
         gram = r @ r.t()
         norms = gram.diagonal()
         squared = (norms[:, None] + norms[None, :] - 2 * gram).clamp(min=0)

@@ -67,16 +67,16 @@ class HSICLoss(Loss):
 
     @torch.no_grad()
     def prepare(self, batch: Batch) -> Global:
-        labels = self._checked("labels", one_hot(batch), self.label_kernel)
+        labels = self._checked("labels", self.gathered(one_hot(batch)), self.label_kernel)
         if self.objective == "zz":
             return Global(None, centre(labels, self.estimator))
-        pixels = self._checked("input", batch.images.flatten(1), self.kernel)
+        pixels = self._checked("input", self.gathered(batch.images.flatten(1)), self.kernel)
         return Global(centre(pixels, self.estimator), centre(labels, self.estimator))
 
     def forward(self, activity: Activity, target: Any) -> Tensor:
         spikes = activity.spikes
         z = self.features(spikes.flatten(0, 1)).unflatten(0, spikes.shape[:2])
-        return self.value(self.similarity(z), target)
+        return self.value(self.similarity(self.gathered(z, 1)), target)
 
     def similarity(self, z: Tensor) -> Tensor:
         """Kernel matrix [..., B, B] of features [..., B, D]."""

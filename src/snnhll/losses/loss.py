@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -52,14 +53,25 @@ class Similarity:
     numbers: dict[str, float]
 
 
+def alone(x: Tensor, dim: int = 0) -> Tensor:
+    """Return x, which has the samples of the whole batch already."""
+    return x
+
+
 class Loss(nn.Module, ABC):
-    """One term of a layer's loss.
+    """One term of a layer's loss: the mean of something over samples, or over pairs of samples.
 
     `once`: it is due once a sample, on rates, not at every step (section 3.2). `signed`: its value can be negative.
+    `gathered`: x with the samples of the whole batch along an axis; a loss of pairs takes labels and features through
+    it, since a process may have a share of the batch only (snnhll/parallel/replicas.py).
     """
 
     once: ClassVar[bool] = False
     signed: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gathered: Callable[..., Tensor] = alone
 
     def prepare(self, batch: Batch) -> Any:
         """Return what every layer's instance needs of a batch; computed once a batch. Independent of the layer."""

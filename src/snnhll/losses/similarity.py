@@ -63,7 +63,8 @@ class SimilarityLoss(Loss):
             self.projection = nn.Linear(layer.units, min(embedding or layer.units, layer.units), bias=False)
 
     def prepare(self, batch: Batch) -> Tensor:
-        return similarity(F.one_hot(batch.labels, batch.classes).to(batch.images.dtype), self.centre)
+        labels = self.gathered(batch.labels)
+        return similarity(F.one_hot(labels, batch.classes).to(batch.images.dtype), self.centre)
 
     def features(self, x: Tensor) -> Tensor:
         """Return feature vectors [N, D] of pooled activity [N, ...]."""
@@ -76,7 +77,7 @@ class SimilarityLoss(Loss):
     def forward(self, activity: Activity, target: Any) -> Tensor:
         steps, batch = activity.spikes.shape[:2]
         x = self.features(activity.pooled(self.side)).unflatten(0, (steps, batch))
-        found = similarity(x, self.centre)
+        found = similarity(self.gathered(x, 1), self.centre)
         if self.scale == "sum":
             return F.mse_loss(found, target.expand_as(found), reduction="sum")
         return F.mse_loss(found, target.expand_as(found)) * (steps * (PRINTED_BATCH**2 if self.scale == "pairs" else 1))

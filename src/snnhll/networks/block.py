@@ -5,6 +5,7 @@ The local loss of a layer is taken on the spikes of `forward`, before dropout an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -35,6 +36,7 @@ class Block(nn.Module):
         self.bntt = BNTT(layer.units, steps) if norm == "bntt" else None
         self.neuron = neuron
         self.dropout = dropout
+        self.mask: Callable[[Tensor, float], Tensor] = dropout_mask
 
     def current(self, x: Tensor) -> Tensor:
         """Return the input current [S, B, ...] that x [S, B, ...] causes."""
@@ -68,7 +70,7 @@ class Block(nn.Module):
         """Return the dropout mask [B, ...], scaled by 1/(1-p) and shared over time; None when nothing is dropped."""
         if not self.training or self.dropout == 0:
             return None
-        return dropout_mask(like, self.dropout)
+        return self.mask(like, self.dropout)
 
     def transmit(self, spikes: Tensor, gate: Tensor | None) -> Tensor:
         """Return what the next layer receives of spikes [S, B, ...]: gated, then max-pooled."""

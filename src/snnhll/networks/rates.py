@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from snnhll.networks.block import Block
+from snnhll.networks.norm import Across
 from snnhll.ops import lif_pass, rate_gradient
 from snnhll.ops.reference import compute_dtype
 
@@ -110,5 +111,20 @@ class _RateGradient(torch.autograd.Function):
         gamma, source, slope, slope_input, mean_input = ctx.saved_tensors
         norm = None if gamma is None else (gamma, *ctx.statistics)
         grad_z, grad_gamma, grad_beta = rate_gradient(grads[0], slope, slope_input, mean_input, norm, source.dtype)
+        if norm is not None and grad_gamma is not None and (across := ctx.block.norm.across) is not None:
+            grad_z = _of_all(across, grad_z, (grad_beta, grad_gamma), norm, mean_input)
         grad_weight = ctx.block.synapse.weight_gradient(source, grad_z).to(slope.dtype)
         return grad_weight, grad_gamma, grad_beta, None, None, None, None
+
+
+def _of_all(
+    across: Across, grad_z: Tensor, sums: tuple[Tensor, Tensor], norm: tuple[Tensor, Tensor, Tensor], mean_input: Tensor
+) -> Tensor:
+    """dL/dz̄ of a share of a batch, with dL/dβ and dL/dγ of the whole batch in the place of the share's own `sums`.
+
+    M stays the share's: the whole batch has M/w_r values, and w_r comes with the averaging of gradients.
+    """
+    gamma, mean, inverse = (x.view(-1, *(1,) * (grad_z.dim() - 2)) for x in norm)
+    beta_excess, gamma_excess = ((own - across.mean(own)).view_as(mean) for own in sums)
+    excess = beta_excess + (mean_input - mean) * inverse * gamma_excess
+    return (grad_z + gamma * inverse * excess * (grad_z.shape[1] / grad_z.numel())).to(grad_z.dtype)

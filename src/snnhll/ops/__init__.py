@@ -1,4 +1,4 @@
-"""The hot kernels and their one dispatch point. `reference` defines them; `cpu` is the same, compiled."""
+"""The hot kernels and their one dispatch point. `reference` defines them; `cpu` and `cuda` are the same, compiled."""
 
 from snnhll.ops.dispatch import lif_pass, lif_sequence, moments, rate_gradient, which
 from snnhll.ops.signature import LIFSettings, Pass, check_steps

@@ -14,13 +14,9 @@ from torch import Tensor
 
 from snnhll.ops import compiled
 from snnhll.ops.layout import steps_flat
+from snnhll.ops.shapes import shape_of
 from snnhll.ops.signature import LIFSettings, Pass, normalisation_terms
-from snnhll.surrogates.arctangent import Arctangent
-from snnhll.surrogates.boxcar import Boxcar
-from snnhll.surrogates.exponential import Exponential
-from snnhll.surrogates.sigmoid import Sigmoid
 from snnhll.surrogates.surrogate import Surrogate
-from snnhll.surrogates.triangle import Triangle
 
 # Torch's wheels bring OpenMP, and Numba's OpenMP layer then runs on torch's own threads. Any other layer would start
 # threads that compete with torch's, which go on spinning for a while after each of torch's operations.
@@ -211,17 +207,9 @@ def _neuron(settings: LIFSettings) -> compiled.Neuron:
 
 
 def _compiled_surrogate(surrogate: Surrogate) -> Any:
-    """Class and (peak, rate) of `compiled` for a surrogate of this package: derivative = peak * shape(rate * |x|)."""
-    p = surrogate.parameter
-    kinds: dict[type[Surrogate], tuple[Any, float, float]] = {
-        Sigmoid: (compiled.Sigmoid, p, p / math.log(2)),
-        Boxcar: (compiled.Boxcar, 1 / (2 * p), p),
-        Triangle: (compiled.Triangle, 1 / p, 1 / p),
-        Exponential: (compiled.Exponential, p, p / math.log(2)),
-        Arctangent: (compiled.Arctangent, p / 2, math.pi / 2 * p),
-    }
-    kind, peak, rate = kinds[type(surrogate)]
-    return kind(np.float32(peak), np.float32(rate))
+    """The class of `compiled` that stands for a surrogate, with its peak and rate."""
+    kind, peak, rate = shape_of(surrogate)
+    return getattr(compiled, kind)(np.float32(peak), np.float32(rate))
 
 
 def _tiled(vector: Tensor | None, default: float, channels: int, pixels: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import warnings
+from dataclasses import dataclass
 from types import ModuleType
 
 import torch
@@ -12,15 +13,29 @@ from torch import Tensor
 
 from snnhll.ops import reference
 from snnhll.ops.layout import is_channels_last, steps_flat
+from snnhll.ops.shapes import COMPILED_SURROGATES
 from snnhll.ops.signature import LIFSettings, Pass, check_pass, check_steps
-from snnhll.surrogates.arctangent import Arctangent
-from snnhll.surrogates.boxcar import Boxcar
-from snnhll.surrogates.exponential import Exponential
-from snnhll.surrogates.sigmoid import Sigmoid
 from snnhll.surrogates.surrogate import Surrogate
-from snnhll.surrogates.triangle import Triangle
 
-COMPILED_SURROGATES = (Sigmoid, Boxcar, Triangle, Exponential, Arctangent)
+
+@dataclass(frozen=True)
+class FastPath:
+    """The fast path of one kind of device: what it is called, where it is, what it serves.
+
+    as_written: whether maps may also lie in memory as they are written, not only channels_last.
+    """
+
+    name: str
+    module: str
+    dtypes: tuple[torch.dtype, ...]
+    as_written: bool
+
+
+FAST_PATHS = {
+    "cpu": FastPath("numba", "snnhll.ops.cpu", (torch.float32, torch.bfloat16), as_written=False),
+    "cuda": FastPath("triton", "snnhll.ops.cuda", (torch.float32, torch.bfloat16, torch.float16), as_written=True),
+}
+LARGEST_STEP = 2**31 - 2**16  # values in one time step: offsets in the CUDA kernels are 32-bit, to the end of a block
 
 
 def lif_pass(
@@ -54,7 +69,7 @@ def lif_pass(
         UserError: shapes, steps or pool do not fit each other.
     """
     check_pass(z, steps, scale, shift, gate, pool)
-    fast = _fast_path(z, surrogate, is_channels_last(z))
+    fast = _fast_path(z, surrogate, _in_order(z))
     if fast is None:
         return reference.lif_pass(z, steps, settings, surrogate, scale, shift, gate, pool, gradient)
     return fast.lif_pass(z, steps, settings, surrogate, scale, shift, gate, pool, gradient)
@@ -65,7 +80,7 @@ def moments(z: Tensor) -> tuple[Tensor, Tensor]:
 
     The same numbers from run to run, and for every number of threads. No gradient flows through it.
     """
-    fast = _fast_path(z, None, is_channels_last(z))
+    fast = _fast_path(z, None, _in_order(z))
     return reference.moments(z) if fast is None else fast.moments(z)
 
 
@@ -107,52 +122,62 @@ def rate_gradient(
     Returns:
         The gradient at the mean over time of z, those of γ (None without normalisation) and of the shift, [C] each.
     """
-    fast = _fast_path(slope, None, is_channels_last(slope))
+    fast = _fast_path(slope, None, _in_order(slope.unsqueeze(0)))
     path = reference if fast is None else fast
     return path.rate_gradient(grad, slope, slope_input, mean_input, norm, dtype)
 
 
 def which(z: Tensor, surrogate: Surrogate | None = None) -> str:
-    """Path that `lif_pass` and `moments` take for z: "numba", or "reference: " and the reason."""
-    reason = _uncovered(z) or _obstacle(surrogate, is_channels_last(z))
-    return f"reference: {reason}" if reason else "numba"
+    """Path that `lif_pass` and `moments` take for z: "numba", "triton", or "reference: " and the reason."""
+    reason = _uncovered(z) or _obstacle(z, surrogate, _in_order(z))
+    return f"reference: {reason}" if reason else FAST_PATHS[z.device.type].name
 
 
 def _fast_path(z: Tensor, surrogate: Surrogate | None, in_order: bool) -> ModuleType | None:
     """Return the module that serves these arguments, or None for the reference, with a notice if that can be mended."""
     if _uncovered(z):
         return None
-    reason = _obstacle(surrogate, in_order)
+    reason = _obstacle(z, surrogate, in_order)
     if reason:
         _notice(reason)
         return None
-    return importlib.import_module("snnhll.ops.cpu")
+    return importlib.import_module(FAST_PATHS[z.device.type].module)
+
+
+def _in_order(z: Tensor) -> bool:
+    """Whether z [S, B, C, ...] lies in memory as the fast path of its device walks it."""
+    path = FAST_PATHS.get(z.device.type)
+    return is_channels_last(z) or (path is not None and path.as_written and z.is_contiguous())
 
 
 def _uncovered(z: Tensor) -> str | None:
     """Why no fast path is meant for z at all: the reference is then what the user asked for."""
-    if z.device.type != "cpu":
+    path = FAST_PATHS.get(z.device.type)
+    if path is None:
         return f"no fast path on {z.device.type}"
-    if z.dtype not in (torch.float32, torch.bfloat16):
+    if z.dtype not in path.dtypes:
         return f"no fast path for {z.dtype}"
     return None
 
 
-def _obstacle(surrogate: Surrogate | None, in_order: bool) -> str | None:
+def _obstacle(z: Tensor, surrogate: Surrogate | None, in_order: bool) -> str | None:
     """Why the fast path meant for these arguments cannot take them."""
+    path = FAST_PATHS[z.device.type]
     if not in_order:
         return "the input is not contiguous (maps: channels_last) in memory"
     if surrogate is not None and type(surrogate) not in COMPILED_SURROGATES:
         return f"surrogate {type(surrogate).__name__} has no compiled form"
-    return _import_error()
+    if z.device.type == "cuda" and z[0].numel() > LARGEST_STEP:
+        return f"{z[0].numel()} values in one time step, the kernels count to {LARGEST_STEP}"
+    return _import_error(path)
 
 
 @functools.cache
-def _import_error() -> str | None:
+def _import_error(path: FastPath) -> str | None:
     try:
-        importlib.import_module("snnhll.ops.cpu")
+        importlib.import_module(path.module)
     except (ImportError, RuntimeError) as error:  # RuntimeError: Numba finds no directory it may cache in
-        return f"numba does not import ({error})"
+        return f"{path.name} does not import ({error})"
     return None
 
 

@@ -18,6 +18,7 @@ class BPTTRule(Rule):
     """Global backpropagation on the same network that the local rules train."""
 
     residual: ClassVar[bool] = True
+    recordable: ClassVar[bool] = True
 
     def __init__(self, network: Network, make_optimizer: MakeOptimizer) -> None:
         super().__init__(network)

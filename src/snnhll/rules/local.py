@@ -68,6 +68,7 @@ class LocalRule(Rule):
     """Local losses per layer, and a linear readout trained by cross-entropy on its detached input."""
 
     residual: ClassVar[bool] = True
+    recordable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -93,21 +94,28 @@ class LocalRule(Rule):
         self.optimizers = [*(unit.optimizer for unit in self.units), self.readout_optimizer]
 
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
-        batch = Batch(self.network.normalised(images), labels, self.network.classes)
-        targets = self.losses[0].prepare(batch)
+        targets = self.prepare(images, labels)
         coded = self.network.encode(images)
         if self.update == "online":
             return self._online(coded, labels, targets)
-        return self._layer_by_layer(coded, labels, targets)
-
-    def _layer_by_layer(self, coded: Tensor, labels: Tensor, targets: dict[str, Any]) -> Metrics:
         metrics: Metrics = {}
         signal = Signal.of(coded)
         for unit in self.units:
-            activity, outgoing = self._run(unit.block, signal)
-            unit.learn(activity, targets, metrics)
-            signal = outgoing
-        return metrics | self._learn_readout(signal, labels)
+            signal = self.learn_layer(unit, signal, targets, metrics)
+        return metrics | self.learn_readout(signal, labels)
+
+    def prepare(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
+        """Return what the losses of every layer need of a batch."""
+        return self.losses[0].prepare(Batch(self.network.normalised(images), labels, self.network.classes))
+
+    def learn_layer(self, unit: Unit, signal: Signal, targets: dict[str, Any], metrics: Metrics) -> Signal:
+        """Let one layer learn from the signal it receives, adding its losses to `metrics`. Returns what it sends on.
+
+        It needs nothing of any other layer, so that a process may have this one alone (snnhll/parallel/stages.py).
+        """
+        activity, outgoing = self._run(unit.block, signal)
+        unit.learn(activity, targets, metrics)
+        return outgoing
 
     def _run(self, block: Block, signal: Signal) -> tuple[Activity, Signal]:
         """Run a layer over all steps. Returns what its loss sees and the detached signal to the next layer."""
@@ -122,7 +130,7 @@ class LocalRule(Rule):
         seen = rate.unsqueeze(0) if self.update == "final" else spikes
         return Activity(seen, rate, signal.rate), Signal.of(sent)
 
-    def _learn_readout(self, signal: Signal, labels: Tensor) -> Metrics:
+    def learn_readout(self, signal: Signal, labels: Tensor) -> Metrics:
         """Train the readout on spikes step by step (accumulate) or on their rate, and predict by the mean over time."""
         received = signal.spikes if self.update == "accumulate" else signal.rate.unsqueeze(0)
         return learn_readout(self.network, self.readout_optimizer, received, labels)

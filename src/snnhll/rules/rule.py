@@ -34,11 +34,13 @@ class Rule(nn.Module, ABC):
     """A network with the means to train it. `optimizers` is the list of all optimisers the rule steps.
 
     residual: whether it trains residual blocks. gradient: whether it follows the surrogate derivative of the neurons.
+    recordable: whether each step does the same operations, so that they can be replayed (snnhll/graphs.py).
     What a rule cannot train it refuses with a UserError.
     """
 
     residual: ClassVar[bool] = False
     gradient: ClassVar[bool] = True
+    recordable: ClassVar[bool] = False
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -61,6 +63,10 @@ class Rule(nn.Module, ABC):
         Returns scalars on the device, without synchronising it: `correct` (number of right predictions in the batch)
         and the value of each loss, named `layer3/pred` or `readout/pred`.
         """
+
+    def gathered(self, metrics: list[Metrics]) -> list[Metrics]:
+        """Return the metrics of the last steps, with those of other processes where several learn together."""
+        return metrics
 
     @torch.no_grad()
     def evaluate(self, images: Tensor) -> Outcome:

@@ -23,7 +23,6 @@ from snnhll.kernels.features import Features
 from snnhll.kernels.gaussian import Gaussian
 from snnhll.losses.hsic import Global, HSICLoss
 from snnhll.losses.hybrid import HybridLoss
-from snnhll.losses.loss import Batch
 from snnhll.networks.block import Block
 from snnhll.networks.network import Network
 from snnhll.networks.rates import Signal
@@ -92,24 +91,20 @@ class ThreeFactorRule(LocalRule):
     @torch.no_grad()
     def factors(self, images: Tensor, labels: Tensor) -> Iterator[tuple[str, Factors]]:
         """Yield the name and the three factors of every layer for one batch, to look at; nothing is learned."""
-        targets = self.losses[0].prepare(Batch(self.network.normalised(images), labels, self.network.classes))
+        targets = self.prepare(images, labels)
         signal = Signal.of(self.network.encode(images))
         for unit in self.units:
             response = self._respond(unit, signal, targets)
             yield unit.name, response.factors
             signal = response.outgoing
 
-    def _layer_by_layer(self, coded: Tensor, labels: Tensor, targets: dict[str, Any]) -> Metrics:
-        metrics: Metrics = {}
-        signal = Signal.of(coded)
-        for unit in self.units:
-            name, loss, _ = hsic_term(unit.loss)
-            response = self._respond(unit, signal, targets)
-            update(unit.block, loss.features, response.factors, response.normalised)
-            unit.optimizer.step()
-            metrics[f"{unit.name}/{name}"] = loss.value(response.similarity, targets[name])
-            signal = response.outgoing
-        return metrics | self._learn_readout(signal, labels)
+    def learn_layer(self, unit: Unit, signal: Signal, targets: dict[str, Any], metrics: Metrics) -> Signal:
+        name, loss, _ = hsic_term(unit.loss)
+        response = self._respond(unit, signal, targets)
+        update(unit.block, loss.features, response.factors, response.normalised)
+        unit.optimizer.step()
+        metrics[f"{unit.name}/{name}"] = loss.value(response.similarity, targets[name])
+        return response.outgoing
 
     @torch.no_grad()
     def _respond(self, unit: Unit, signal: Signal, targets: dict[str, Any]) -> Response:

@@ -15,6 +15,7 @@ from snnhll.results import Result
 from snnhll.tracking.tracker import Tracker
 
 QUIET, LOUD = 0.001, 0.90  # mean firing rates below and above which a layer is warned about
+WAITING = 0.1  # share of the time of training spent on waiting for streamed images that is warned about
 MOSTLY = 0.99  # share of silent or saturated neurons that is warned about
 
 
@@ -29,6 +30,7 @@ class ConsoleTracker(Tracker):
     def start(self, config: dict[str, Any], run_dir: Path) -> None:
         self.epochs = config["trainer"]["epochs"]
         self.batch_size = config["trainer"]["batch_size"]
+        self.streams = "workers" in config["data"]
         self.console.print(f"[bold]{escape(run_dir.name)}[/]  {escape(summary(config))}")
         self.began, self.first = time.perf_counter(), -1
         if self.console.is_terminal:
@@ -69,6 +71,7 @@ class ConsoleTracker(Tracker):
             f"epoch {row['epoch'] + 1:>3}/{self.epochs}  loss {loss:8.4g}  train {row['train_accuracy']:6.2%}  "
             f"val {percent(row['val_accuracy'])}  rates {rates}  lr {row['lr'] or 0:.2g}  "
             f"{row['samples_per_second']:.0f} samples/s"
+            + (f", {row['loading_share']:.0%} of the time waiting for images" if self.streams else "")
         )
         self._warn(row)
 
@@ -94,7 +97,16 @@ class ConsoleTracker(Tracker):
         )
 
     def _warn(self, row: dict[str, Any]) -> None:
-        """Warn once a layer and kind: a silent or saturated layer learns nothing and says nothing."""
+        """Warn once a layer and kind: a silent or saturated layer learns nothing and says nothing. Warn once where
+        loading holds the steps up."""
+        if self.streams and row["loading_share"] > WAITING:
+            rate = row["samples_per_second"]
+            alone = rate / max(1 - row["loading_share"], 1e-9)
+            self._once(
+                f"loading holds the steps up: {rate:.0f} samples/s, {alone:.0f} if they never waited; "
+                "raise data.workers or lower data.size",
+                "loading",
+            )
         for i, rate in enumerate(row["firing_rates"]):
             silent, saturated = row["silent_share"][i], row["saturated_share"][i]
             if rate < QUIET or silent > MOSTLY:
