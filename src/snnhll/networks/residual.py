@@ -50,11 +50,13 @@ class Residual(Block):
 
     def join(self, x: Tensor, between: Tensor, steps: int, through_time: bool = False) -> Tensor:
         """Return the output [T, B, ...] for input x [T, B, ...] and spikes `between` [T, B, ...] of the first layer."""
-        return self._joined(self.neuron(self._driven(x, between), steps, through_time), x, steps, through_time)
+        spikes = self.neuron(self._driven(x, between), steps, through_time)
+        return self._joined(spikes, x, lambda shortcut: shortcut(x, steps, through_time))
 
     def trace(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        membrane, spikes = self.neuron.trace(self._driven(x, self.first(x, steps)), steps)
-        return membrane, self._joined(spikes, x, steps, through_time=False)
+        between = self.first.trace(x, steps)[1]
+        membrane, spikes = self.neuron.trace(self._driven(x, between), steps)
+        return membrane, self._joined(spikes, x, lambda shortcut: shortcut.trace(x, steps)[1])
 
     def _driven(self, x: Tensor, between: Tensor) -> Tensor:
         """Return the current of the second neurons, with the shortcut where it adds to membranes."""
@@ -63,8 +65,8 @@ class Residual(Block):
             return current
         return current + (x.to(current.dtype) if self.shortcut is None else self.shortcut.current(x))
 
-    def _joined(self, spikes: Tensor, x: Tensor, steps: int, through_time: bool) -> Tensor:
-        """Return the output for spikes of the second neurons, with the shortcut where it adds spikes."""
+    def _joined(self, spikes: Tensor, x: Tensor, run: Callable[[Block], Tensor]) -> Tensor:
+        """Return the output for spikes of the second neurons, with the shortcut, run by `run`, where it adds spikes."""
         if self.layer.shortcut == "membrane":
             return spikes
-        return spikes + (x.to(spikes.dtype) if self.shortcut is None else self.shortcut(x, steps, through_time))
+        return spikes + (x.to(spikes.dtype) if self.shortcut is None else run(self.shortcut))
