@@ -52,6 +52,8 @@ def threads(chosen: Settings) -> int | None:
 def check(parts: Parts, chosen: Settings) -> None:
     """Raise UserError for what cannot be learned in the way `chosen` says."""
     count = size(chosen)
+    if count > 1 and chosen.trainer.cuda_graphs:
+        raise UserError("trainer.cuda_graphs: steps that processes share cannot be recorded; set it to false.")
     if chosen.trainer.parallel == "layers":
         stages.check(parts.rule, count)
     elif chosen.trainer.parallel == "data":
@@ -115,6 +117,7 @@ def _work(rule: SharedRule, parts: Parts, chosen: Settings, progress: Progress) 
             if is_checked(step + 1, data.steps_per_epoch):
                 rule.gathered(pending)
                 pending.clear()
+                rule.network.encoding.check()
                 rule.wait()
 
 
