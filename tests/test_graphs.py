@@ -67,9 +67,14 @@ def test_optimisers_of_torch_can_be_recorded_for_as_long_as_it_takes(make_rule: 
 
 def test_a_cpu_is_named(make_rule: MakeRule) -> None:
     with pytest.raises(UserError, match=r"trainer\.cuda_graphs: needs a CUDA device, and this run is on cpu"):
-        check_recordable(make_rule(*TINY), torch.device("cpu"))
+        check_recordable(make_rule(*TINY), torch.device("cpu"), "none")
 
 
 def test_a_rule_that_draws_its_steps_is_named(make_rule: MakeRule) -> None:
     with pytest.raises(UserError, match=r"trainer\.cuda_graphs: steps of SLTTRule cannot be recorded"):
-        check_recordable(make_rule(*TINY, "rule=sltt"), torch.device("cuda"))
+        check_recordable(make_rule(*TINY, "rule=sltt"), torch.device("cuda"), "none")
+
+
+def test_several_processes_are_named(make_rule: MakeRule) -> None:
+    with pytest.raises(UserError, match=r"trainer\.cuda_graphs: .* use trainer\.parallel=none"):
+        check_recordable(make_rule(*TINY), torch.device("cuda"), "data")

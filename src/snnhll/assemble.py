@@ -67,7 +67,7 @@ def assemble(config: Config, chosen: Settings) -> Parts:
     torch.manual_seed(chosen.seed)
     rule = build_rule(config, chosen, problem).to(device)
     if chosen.trainer.cuda_graphs:
-        check_recordable(rule, device)
+        check_recordable(rule, device, chosen.trainer.parallel)
     return Parts(
         data,
         problem,

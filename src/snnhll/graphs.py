@@ -28,10 +28,12 @@ def step_of(rule: Rule, recorded: bool) -> Step:
     return RecordedStep(rule) if recorded else rule.step
 
 
-def check_recordable(rule: Rule, device: torch.device) -> None:
-    """Raise UserError where steps of `rule` on `device` cannot be recorded."""
+def check_recordable(rule: Rule, device: torch.device, parallel: str) -> None:
+    """Raise UserError where steps of `rule` on `device` cannot be recorded. parallel: trainer.parallel."""
     if device.type != "cuda":
         raise UserError(f"trainer.cuda_graphs: needs a CUDA device, and this run is on {device.type}; set it to false.")
+    if parallel != "none":
+        raise UserError("trainer.cuda_graphs: steps of several processes are not recorded; use trainer.parallel=none.")
     if not rule.recordable:
         raise UserError(
             f"trainer.cuda_graphs: steps of {type(rule).__name__} cannot be recorded; set it to false, or use a "

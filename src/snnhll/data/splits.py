@@ -60,7 +60,10 @@ class Streamed(Split):
 
     def read(self, order: Tensor, size: int, key: Key | None = None) -> Iterator[Tensor]:
         for images in self.files.read(order, size, key):
-            yield images.to(self.device)
+            if self.device.type == "cuda":  # from pinned memory a copy does not make the host wait
+                yield images.pin_memory().to(self.device, non_blocking=True)
+            else:
+                yield images.to(self.device)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Those of images spread evenly over the split, cropped in the centre."""
