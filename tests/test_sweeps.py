@@ -421,8 +421,10 @@ def test_shipped_sweeps_quote_the_published_figures() -> None:
     for name, table in published.items():
         plan = shipped(name, "scale=paper")
         sweep = plan.sweep
-        assert len(sweep.rows) == len(table["rows"])
-        for row, printed in zip(sweep.rows, table["rows"], strict=True):
+        quoted = [
+            row for row in sweep.rows if row.about.get("rule") != "hll"
+        ]  # that one is beside table 4-5, not in it
+        for row, printed in zip(quoted, table["rows"], strict=True):
             assert row.published == printed.get("accuracy", printed.get("drop"))
             assert (row.data or sweep.data) == printed.get("data", table.get("data"))
             if "ref" in printed:
