@@ -421,9 +421,7 @@ def test_shipped_sweeps_quote_the_published_figures() -> None:
     for name, table in published.items():
         plan = shipped(name, "scale=paper")
         sweep = plan.sweep
-        quoted = [
-            row for row in sweep.rows if row.about.get("rule") != "hll"
-        ]  # that one is beside table 4-5, not in it
+        quoted = [row for row in sweep.rows if row.about.get("rule") != "hll"]  # those are ours alone
         for row, printed in zip(quoted, table["rows"], strict=True):
             assert row.published == printed.get("accuracy", printed.get("drop"))
             assert (row.data or sweep.data) == printed.get("data", table.get("data"))
