@@ -395,9 +395,9 @@ AT_SCALE = {
 
 @pytest.mark.parametrize(("name", "scale"), [(name, scale) for scale, names in AT_SCALE.items() for name in names])
 def test_every_shipped_sweep_composes_and_checks_at_every_scale(name: str, scale: str) -> None:
-    plan = shipped(name, f"scale={scale}")
+    plan = shipped(name, f"scale={scale}", "seed=0")  # its seeds differ in nothing else
     jobs.check_jobs(plan)
-    assert all(row.overrides is None or len(plan.of(row)) == len(plan.seeds) for row in plan.sweep.rows)
+    assert all(row.overrides is None or len(plan.of(row)) == 1 for row in plan.sweep.rows)
     data = {job.config["data"]["name"] for job in plan.jobs}
     wanted = {row.data or plan.sweep.data for row in plan.sweep.rows if row.overrides is not None}
     assert data == ({"digits"} & data if scale == "smoke" else wanted)

@@ -236,6 +236,7 @@ def test_image_folder_without_images(snnhll: Command, tmp_path: Path) -> None:
     _images(tmp_path / "set" / "train" / "cat", 2)
     _images(tmp_path / "set" / "train" / "dog", 0)
     _images(tmp_path / "set" / "test" / "cat", 1)
+    _images(tmp_path / "set" / "test" / "dog", 1)
     line = one_line(snnhll("train", *TINY, "data=image_folder", "data.root=set", "output_dir=runs"))
     assert line.startswith("data=image_folder: set/train/dog contains no images")
     assert not (tmp_path / "runs").exists()
