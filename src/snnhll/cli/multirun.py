@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from snnhll.cli.train import through_hydra, train
+from snnhll.cli.hydra_jobs import through_hydra
+from snnhll.cli.one_run import train
 from snnhll.config import compose, explain, plain
 
 

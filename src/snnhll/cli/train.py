@@ -15,19 +15,13 @@ Exit code: 0, 1 when jobs of a sweep failed, 2 after a mistake in the command, i
 
 from __future__ import annotations
 
-import os
-import sys
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-
-from snnhll.config import Config, compose, conf_dir, explain
+from snnhll.cli.hydra_jobs import through_hydra
+from snnhll.cli.one_run import train
+from snnhll.config import compose
 from snnhll.errors import UserError, nearest
-from snnhll.results import Result, finished
 
 MULTIRUN = ("-m", "--multirun")
 SWITCHES = (*MULTIRUN, "-sc", "--shell-completion", "--resolve")
@@ -80,48 +74,5 @@ def _search(folder: Path) -> str:
     return f"hydra.searchpath=['file://{folder.resolve()}']"
 
 
-def through_hydra(flags: list[str], overrides: list[str], job: Callable[[Any], Any]) -> None:
-    """Let Hydra answer its own flags, or launch the jobs of a sweep: `job` gets the configuration of each."""
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    # with this variable Hydra raises instead of printing a traceback and exiting
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = ["snnhll", *flags, *overrides]
-    try:
-        hydra.main(config_path=str(conf_dir()), config_name="train", version_base="1.3")(job)()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error, overrides) from error
-
-
 def _nothing(node: Any) -> None:
     """Stand where Hydra wants a job although its flags leave none to do."""
-
-
-def train(config: Config, overrides: list[str], keep_failure: bool = False) -> Result:
-    """Train one run with its progress on the terminal, or say that it has finished before."""
-    if done := finished(config):  # asked here too, before anything heavy is imported
-        print(_finished_before(done))
-        return done
-    from snnhll.check import check_read
-    from snnhll.experiment import run
-    from snnhll.tracking.console import ConsoleTracker
-
-    if not keep_failure:  # a sweep may carry keys that not every one of its rules reads
-        check_read(config, overrides)
-    console = Console(highlight=False, soft_wrap=True)
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: console.print(f"[yellow]warning[/] {escape(str(message))}")
-        return run(config, overrides, ConsoleTracker(console), keep_failure)
-
-
-def _finished_before(result: Result) -> str:
-    return "\n".join(
-        [
-            "finished before; force=true repeats it",
-            *(f"picture  {result.run_dir}/{picture}" for picture in result.pictures),
-            f"test accuracy {result.test_accuracy:.2%}",
-            f"result   {result.run_dir}/result.json",
-        ]
-    )
