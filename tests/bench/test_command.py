@@ -86,6 +86,8 @@ def test_precision_and_setting_choose() -> None:
     fp32 = bench.plan(bench.parse(["mlp", "--precision", "fp32", "--against", "norse"]))
     assert {m.setting for m in fp32 if m.framework == OURS} == {
         *(f"pred_sim {mode} fp32" for mode in ("rate", "accumulate", "final", "online")),
+        "pred rate fp32",
+        "hsic rate fp32",
         "bptt fp32",
     }
     assert {m.setting for m in fp32 if m.framework == "norse"} == {"default"}

@@ -11,7 +11,15 @@ from snnhll.bench.works import Work
 OURS = "snnhll"
 PEERS = ("spikingjelly", "snntorch", "norse")
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
-LEARNERS = ("pred_sim rate", "pred_sim accumulate", "pred_sim final", "pred_sim online", "bptt")
+LEARNERS = (
+    "pred_sim rate",
+    "pred_sim accumulate",
+    "pred_sim final",
+    "pred_sim online",
+    "pred rate",
+    "hsic rate",
+    "bptt",
+)
 PEER_SETTINGS = {"fp32": "default", "bf16": "bf16 channels_last"}
 SHORT_LIST = (  # measured when nothing is chosen, so that a comparison of two networks takes minutes
     "pred_sim rate bf16",
