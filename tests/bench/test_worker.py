@@ -31,11 +31,13 @@ def test_each_peer_trains_every_weight(tiny: Work, name: str, setting: str) -> N
 
 
 def assert_trains(network: nn.Module, step: worker.Step, work: Work) -> None:
-    """One step changes every weight: nothing that is timed leaves part of the network untrained."""
+    """Two steps change every weight: nothing that is timed leaves part of the network untrained.
+
+    Two, as a prediction head begins at zero: in the first step it alone has a gradient.
+    """
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
-    step(
-        8 * torch.rand(8, *work.shape), torch.arange(8)
-    )  # bright enough that no layer is silent under any initialisation
+    for _ in range(2):  # on images so bright that no layer is silent under any initialisation
+        step(8 * torch.rand(8, *work.shape), torch.arange(8))
     unchanged = [name for name, p in network.named_parameters() if torch.equal(p, before[name])]
     assert not unchanged
 
