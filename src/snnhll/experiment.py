@@ -35,21 +35,21 @@ def train_from(overrides: Sequence[str] = (), display: Tracker | None = None) ->
 
     display: hears of the progress; silent by default. Raises UserError for a user's mistake.
     """
-    config = compose(overrides)
-    check_read(config, overrides)
-    return run(config, list(overrides), display or Tracker())
+    return run(compose(overrides), list(overrides), display or Tracker())
 
 
 def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bool = False) -> Result:
     """Train, evaluate and write one run, or return its result when it has finished before.
 
-    keep_failure: record a failure before training starts in the run's folder too, as a sweep wants; otherwise a
-    mistake in the configuration leaves nothing behind. Raises UserError for a user's mistake, anything else for a
-    defect.
+    keep_failure: this is a job of a sweep: a failure before training starts is recorded in the run's folder too, and
+    overrides that the rule does not read are let pass. Otherwise a mistake leaves nothing behind. Raises UserError for
+    a user's mistake, anything else for a defect.
     """
     path = run_path(config)
     if done := finished(config):
         return done
+    if not keep_failure:
+        check_read(config, overrides)
     result = _blank(config, path, overrides)
     if together.followed(config):
         return result  # the process that leads knows more

@@ -50,6 +50,17 @@ def test_a_job_that_cannot_start_says_so_in_its_folder(snnhll: Command, tmp_path
     }
 
 
+def test_rules_with_and_without_losses_go_into_one_sweep(snnhll: Command, tmp_path: Path) -> None:
+    """A single run would refuse a loss that rule=frozen does not read."""
+    answer = snnhll("-m", "rule=local,frozen", "loss=pred", *TINY, "output_dir=runs")
+    assert answer.code == 0
+    results = [read_result(folder) for folder in run_folders(tmp_path / "runs")]
+    assert sorted((result["rule"], result["status"]) for result in results) == [
+        ("frozen", "finished"),
+        ("local", "finished"),
+    ]
+
+
 def test_a_finished_sweep_is_not_repeated(snnhll: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sweep = ("-m", "seed=0,1", *TINY, "output_dir=runs")
     assert snnhll(*sweep).code == 0

@@ -16,12 +16,9 @@ def train(config: Config, overrides: list[str], keep_failure: bool = False) -> R
     if done := finished(config):  # asked here too, before anything heavy is imported
         print(_finished_before(done))
         return done
-    from snnhll.check import check_read
     from snnhll.experiment import run
     from snnhll.tracking.console import ConsoleTracker
 
-    if not keep_failure:  # a sweep may carry keys that not every one of its rules reads
-        check_read(config, overrides)
     console = Console(highlight=False, soft_wrap=True)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: console.print(f"[yellow]warning[/] {escape(str(message))}")

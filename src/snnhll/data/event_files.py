@@ -21,9 +21,8 @@ from snnhll.errors import UserError
 BIN_BYTES = 5  # x, y, then 1 bit of polarity and 23 bits of time
 AEDAT2_EVENT = np.dtype([("address", ">u4"), ("time", ">u4")])
 AEDAT3_EVENT = np.dtype([("data", "<u4"), ("time", "<u4")])
-AEDAT3_PACKET = struct.Struct(
-    "<hhiiiiii"
-)  # type, source, event bytes, offset of time, overflow, capacity, number, valid
+# type, source, event bytes, offset of time, overflow, capacity, number, valid
+AEDAT3_PACKET = struct.Struct("<hhiiiiii")
 PIXELS = 1  # the packet type of events of pixels
 ARRAY_COLUMNS = 4  # x, y, polarity, time in ms
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import numba
 import numpy as np
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from snnhll.ops import compiled
-from snnhll.ops.layout import steps_flat
+from snnhll.ops.layout import like_steps, steps_flat
+from snnhll.ops.sequence import differentiable
 from snnhll.ops.shapes import shape_of
 from snnhll.ops.signature import LIFSettings, Pass, normalisation_terms
 from snnhll.surrogates.surrogate import Surrogate
@@ -132,46 +133,33 @@ def lif_sequence(
     current: Tensor, steps: int, settings: LIFSettings, surrogate: Surrogate, through_time: bool, detach_reset: bool
 ) -> Tensor:
     """`snnhll.ops.lif_sequence` for a current that `layout.steps_flat` can view, float32 or bfloat16."""
-    return cast(Tensor, _Sequence.apply(current, steps, settings, surrogate, through_time, detach_reset))
+    return differentiable(_spikes, _gradient, current, steps, settings, surrogate, through_time, detach_reset)
 
 
-class _Sequence(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        current: Tensor,
-        steps: int,
-        settings: LIFSettings,
-        surrogate: Surrogate,
-        through_time: bool,
-        detach_reset: bool,
-    ) -> Tensor:
-        ctx.save_for_backward(current)
-        ctx.how = settings, surrogate, through_time, detach_reset
-        spikes = _like_steps(current, steps)
-        with _threads():
-            compiled.lif_sequence(_neuron(settings), _flat_array(current), _flat_array(spikes))
-        return spikes
+def _spikes(current: Tensor, steps: int, settings: LIFSettings) -> Tensor:
+    spikes = like_steps(current, steps)
+    with _threads():
+        compiled.lif_sequence(_neuron(settings), _flat_array(current), _flat_array(spikes))
+    return spikes
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (current,) = ctx.saved_tensors
-        settings, surrogate, through_time, detach_reset = ctx.how
-        steps = grads[0].shape[0]
-        grad_spikes = _like_steps(current, steps).copy_(grads[0])
-        grad_current = _like_steps(current, current.shape[0])
-        with _threads():
-            compiled.lif_sequence_backward(
-                _neuron(settings),
-                _compiled_surrogate(surrogate),
-                np.float32(settings.decay if through_time else 0.0),
-                np.float32(0.0 if detach_reset else 1.0),
-                max(64, SEQUENCE_RUN // steps),
-                _flat_array(current),
-                _flat_array(grad_spikes),
-                _flat_array(grad_current),
-            )
-        return grad_current, None, None, None, None, None
+
+def _gradient(
+    current: Tensor, grad_spikes: Tensor, settings: LIFSettings, surrogate: Surrogate, carry: float, reset: float
+) -> Tensor:
+    steps = len(grad_spikes)
+    grad_current = like_steps(current, len(current))
+    with _threads():
+        compiled.lif_sequence_backward(
+            _neuron(settings),
+            _compiled_surrogate(surrogate),
+            np.float32(carry),
+            np.float32(reset),
+            max(64, SEQUENCE_RUN // steps),
+            _flat_array(current),
+            _flat_array(like_steps(current, steps).copy_(grad_spikes)),
+            _flat_array(grad_current),
+        )
+    return grad_current
 
 
 _NOTHING = np.empty(0, np.float32)
@@ -241,11 +229,3 @@ def _flat_array(x: Tensor) -> np.ndarray:
     view = steps_flat(x)
     assert view is not None, "the dispatch lets only layouts through that `steps_flat` can view"
     return _array(view)
-
-
-def _like_steps(current: Tensor, steps: int) -> Tensor:
-    """An empty [steps, B, ...] in the memory order of `current`."""
-    if current.is_contiguous():
-        return current.new_empty((steps, *current.shape[1:]))
-    last = current.movedim(2, -1)
-    return last.new_empty((steps, *last.shape[1:])).movedim(-1, 2)

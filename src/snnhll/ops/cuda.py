@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, cast
+from typing import Any
 
 import torch
 import triton
 from torch import Tensor
 
 from snnhll.ops import triton_kernels as kernels
-from snnhll.ops.layout import is_channels_last
+from snnhll.ops.layout import is_channels_last, like_steps
+from snnhll.ops.sequence import differentiable
 from snnhll.ops.shapes import shape_of
 from snnhll.ops.signature import LIFSettings, Pass, normalisation_terms
 from snnhll.surrogates.surrogate import Surrogate
@@ -149,66 +150,54 @@ def lif_sequence(
     current: Tensor, steps: int, settings: LIFSettings, surrogate: Surrogate, through_time: bool, detach_reset: bool
 ) -> Tensor:
     """`snnhll.ops.lif_sequence` for a current that `layout.steps_flat` can view."""
-    return cast(Tensor, _Sequence.apply(current, steps, settings, surrogate, through_time, detach_reset))
+    return differentiable(_spikes, _gradient, current, steps, settings, surrogate, through_time, detach_reset)
 
 
-class _Sequence(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        current: Tensor,
-        steps: int,
-        settings: LIFSettings,
-        surrogate: Surrogate,
-        through_time: bool,
-        detach_reset: bool,
-    ) -> Tensor:
-        ctx.save_for_backward(current)
-        ctx.how = settings, surrogate, through_time, detach_reset
-        spikes = _like_steps(current, steps)
-        size = current[0].numel()
-        with _on(current):
-            kernels.lif_sequence[(triton.cdiv(size, BLOCK),)](
-                current.detach(),
-                spikes,
-                *_neuron(settings),
-                steps,
-                size,
-                SOFT=settings.reset == "soft",
-                CONSTANT=len(current) == 1,
-                BLOCK=BLOCK,
-                enable_fp_fusion=False,
-            )
-        return spikes
+def _spikes(current: Tensor, steps: int, settings: LIFSettings) -> Tensor:
+    spikes = like_steps(current, steps)
+    size = current[0].numel()
+    with _on(current):
+        kernels.lif_sequence[(triton.cdiv(size, BLOCK),)](
+            current.detach(),
+            spikes,
+            *_neuron(settings),
+            steps,
+            size,
+            SOFT=settings.reset == "soft",
+            CONSTANT=len(current) == 1,
+            BLOCK=BLOCK,
+            enable_fp_fusion=False,
+        )
+    return spikes
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (current,) = ctx.saved_tensors
-        settings, surrogate, through_time, detach_reset = ctx.how
-        steps, size = len(grads[0]), current[0].numel()
-        grad_current = _like_steps(current, len(current))
-        programs = min(triton.cdiv(size, BLOCK), PROGRAMS)
-        kind, peak, sharpness = shape_of(surrogate)
-        with _on(current):
-            kernels.lif_sequence_backward[(programs,)](
-                current,
-                _like_steps(current, steps).copy_(grads[0]),
-                grad_current,
-                torch.empty(programs * steps * BLOCK, device=current.device),
-                *_neuron(settings),
-                peak,
-                sharpness,
-                settings.decay if through_time else 0.0,
-                0.0 if detach_reset else 1.0,
-                steps,
-                size,
-                KIND=kind,
-                SOFT=settings.reset == "soft",
-                CONSTANT=len(current) == 1,
-                BLOCK=BLOCK,
-                enable_fp_fusion=False,
-            )
-        return grad_current, None, None, None, None, None
+
+def _gradient(
+    current: Tensor, grad_spikes: Tensor, settings: LIFSettings, surrogate: Surrogate, carry: float, reset: float
+) -> Tensor:
+    steps, size = len(grad_spikes), current[0].numel()
+    grad_current = like_steps(current, len(current))
+    programs = min(triton.cdiv(size, BLOCK), PROGRAMS)
+    kind, peak, sharpness = shape_of(surrogate)
+    with _on(current):
+        kernels.lif_sequence_backward[(programs,)](
+            current,
+            like_steps(current, steps).copy_(grad_spikes),
+            grad_current,
+            torch.empty(programs * steps * BLOCK, device=current.device),
+            *_neuron(settings),
+            peak,
+            sharpness,
+            float(carry),
+            reset,
+            steps,
+            size,
+            KIND=kind,
+            SOFT=settings.reset == "soft",
+            CONSTANT=len(current) == 1,
+            BLOCK=BLOCK,
+            enable_fp_fusion=False,
+        )
+    return grad_current
 
 
 def _on(x: Tensor) -> AbstractContextManager[Any]:
@@ -235,14 +224,6 @@ def _new(z: Tensor, lead: list[int], size: Sequence[int], dtype: torch.dtype, la
     if last:
         return z.new_empty([*lead, *size, z.shape[2]], dtype=dtype).movedim(-1, len(lead))
     return z.new_empty([*lead, z.shape[2], *size], dtype=dtype)
-
-
-def _like_steps(current: Tensor, steps: int) -> Tensor:
-    """Return an empty [steps, B, ...] in the memory order of `current`."""
-    if current.is_contiguous():
-        return current.new_empty((steps, *current.shape[1:]))
-    last = current.movedim(2, -1)
-    return last.new_empty((steps, *last.shape[1:])).movedim(-1, 2)
 
 
 def _channel_sums(kernel: Any, inputs: tuple[Tensor, ...], z: Tensor, pixels: int) -> Tensor:

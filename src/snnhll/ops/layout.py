@@ -16,3 +16,11 @@ def steps_flat(x: Tensor) -> Tensor | None:
         return x.flatten(1)
     last = x.movedim(2, -1)
     return last.flatten(1) if last.is_contiguous() else None
+
+
+def like_steps(current: Tensor, steps: int) -> Tensor:
+    """Return an empty [steps, B, ...] in the memory order of `current` [S, B, ...]."""
+    if current.is_contiguous():
+        return current.new_empty((steps, *current.shape[1:]))
+    last = current.movedim(2, -1)
+    return last.new_empty((steps, *last.shape[1:])).movedim(-1, 2)

@@ -2,7 +2,7 @@
 
 The update is torch's own fused one, to the bit. What is left out is the class around it, torch.optim.Optimizer: it
 imports torch's compiler when the first optimiser is made, which takes longer than a run's first steps, and its hooks
-cost a tenth of a training step of a small network (docs/performance.md).
+are 7 % of a training step of a small network (docs/performance.md).
 """
 
 from __future__ import annotations

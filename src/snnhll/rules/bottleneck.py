@@ -15,6 +15,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from snnhll.kernels.distances import squared_distances
+
 
 class Prior(nn.Module):
     """N(m, s²) over the rates of n neurons, learned: what the rates look like when nothing is known of the input."""
@@ -33,10 +35,7 @@ class Prior(nn.Module):
 
 def pairwise_information(rate: Tensor, sigma: float) -> Tensor:
     """Return the pairwise bound for rates [B, n], a scalar in [0, ln B]."""
-    gram = rate @ rate.t()
-    squares = gram.diagonal()
-    apart = (squares[:, None] + squares[None, :] - 2 * gram).clamp(min=0)
-    return math.log(len(rate)) - torch.logsumexp(-apart / (2 * sigma**2), 1).mean()
+    return math.log(len(rate)) - torch.logsumexp(-squared_distances(rate) / (2 * sigma**2), 1).mean()
 
 
 def noisy(rate: Tensor, sigma: float) -> Tensor:
