@@ -36,10 +36,17 @@ class Activity:
     last: bool = True
     _pooled: dict[int | None, Tensor] = field(default_factory=dict, repr=False)
 
+    @classmethod
+    def on_rates(cls, rate: Tensor, source: Tensor) -> Activity:
+        """Return what losses see that are on rates; the rate is its own flat form, without a detour for gradients."""
+        return cls(rate.unsqueeze(0), rate, source, _pooled={None: rate})
+
     def pooled(self, side: int | None) -> Tensor:
         """Return the spikes with maps average-pooled to `side`, [S * B, ...]; computed once for all terms that ask."""
+        if None not in self._pooled:
+            self._pooled[None] = self.spikes.flatten(0, 1)
         if side not in self._pooled:
-            self._pooled[side] = pooled(self.spikes.flatten(0, 1), side)
+            self._pooled[side] = pooled(self._pooled[None], side)
         return self._pooled[side]
 
 

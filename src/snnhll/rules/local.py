@@ -122,13 +122,14 @@ class LocalRule(Rule):
         steps = self.network.steps
         if self.update == "rate":
             rate, outgoing = rate_forward(block, signal, steps)
-            return Activity(rate.unsqueeze(0), rate, signal.rate), outgoing
+            return Activity.on_rates(rate, signal.rate), outgoing
         spikes = block(signal.spikes, steps, through_time=self.update == "final")
         rate = spikes.mean(0)
         with torch.no_grad():
             sent = block.transmit(spikes.detach(), block.gate(spikes[0])).to(self.network.precision)
-        seen = rate.unsqueeze(0) if self.update == "final" else spikes
-        return Activity(seen, rate, signal.rate), Signal.of(sent)
+        if self.update == "final":
+            return Activity.on_rates(rate, signal.rate), Signal.of(sent)
+        return Activity(spikes, rate, signal.rate), Signal.of(sent)
 
     def learn_readout(self, signal: Signal, labels: Tensor) -> Metrics:
         """Train the readout on spikes step by step (accumulate) or on their rate, and predict by the mean over time."""
