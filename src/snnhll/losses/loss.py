@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -12,13 +13,24 @@ from torch import Tensor, nn
 from snnhll.losses.features import pooled
 
 
+def alone(x: Tensor, dim: int = 0) -> Tensor:
+    """Return x, which has the samples of the whole batch already."""
+    return x
+
+
 @dataclass(frozen=True)
 class Batch:
-    """A batch as losses see it. images [B, C, H, W] normalised; labels [B]; classes: number of classes."""
+    """A batch as losses see it. pixels: [B, C, H, W]; labels [B]; classes: number of classes."""
 
-    images: Tensor
+    pixels: Tensor
     labels: Tensor
     classes: int
+    normalise: Callable[[Tensor], Tensor] = alone
+
+    @cached_property
+    def images(self) -> Tensor:
+        """The pixels normalised, [B, C, H, W]; computed for the losses that look at them."""
+        return self.normalise(self.pixels)
 
 
 @dataclass(frozen=True)
@@ -58,11 +70,6 @@ class Similarity:
     features: Tensor
     labels: Tensor
     numbers: dict[str, float]
-
-
-def alone(x: Tensor, dim: int = 0) -> Tensor:
-    """Return x, which has the samples of the whole batch already."""
-    return x
 
 
 class Loss(nn.Module, ABC):

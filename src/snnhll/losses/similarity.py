@@ -77,7 +77,7 @@ class SimilarityLoss(Loss):
 
     def prepare(self, batch: Batch) -> Tensor:
         labels = self.gathered(batch.labels)
-        return similarity_of_labels(labels, batch.classes, self.centre, batch.images)
+        return similarity_of_labels(labels, batch.classes, self.centre, batch.pixels)
 
     def features(self, x: Tensor) -> Tensor:
         """Return feature vectors [N, D] of pooled activity [N, ...]."""

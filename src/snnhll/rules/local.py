@@ -106,7 +106,7 @@ class LocalRule(Rule):
 
     def prepare(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
         """Return what the losses of every layer need of a batch."""
-        return self.losses[0].prepare(Batch(self.network.normalised(images), labels, self.network.classes))
+        return self.losses[0].prepare(Batch(images, labels, self.network.classes, self.network.normalised))
 
     def learn_layer(self, unit: Unit, signal: Signal, targets: dict[str, Any], metrics: Metrics) -> Signal:
         """Let one layer learn from the signal it receives, adding its losses to `metrics`. Returns what it sends on.
@@ -182,7 +182,7 @@ class LocalRule(Rule):
 
     @torch.no_grad()
     def similarities(self, images: Tensor, labels: Tensor) -> list[Similarity]:
-        batch = Batch(self.network.normalised(images), labels, self.network.classes)
+        batch = Batch(images, labels, self.network.classes, self.network.normalised)
         with evaluating(self):
             rates = self.network.infer(images).rates
         found = (unit.loss.similarity_of(rate.float(), batch) for unit, rate in zip(self.units, rates, strict=True))
