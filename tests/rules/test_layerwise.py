@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -104,7 +105,7 @@ def test_competing_neurons_come_to_differ(make_network: MakeNetwork, make_batch:
     assert (alike > 0.95) == (decay == "oja")
 
 
-@pytest.mark.parametrize("rule", [HebbRule, GLSNNRule])
+@pytest.mark.parametrize("rule", [HebbRule, partial(GLSNNRule, derivative=False)])
 def test_standardised_weights_are_refused_where_a_rule_writes_weights(make_network: MakeNetwork, rule: Any) -> None:
     with pytest.raises(UserError, match=r"architecture\.norm: 'weight' rescales what (Hebb's rule|glsnn) writes"):
         rule(make_network(norm="weight"), sgd)
@@ -129,12 +130,34 @@ def test_reward_propagation_by_autograd(
         x = sent if pool == 1 else torch.stack([F.max_pool2d(s, pool) for s in sent])
 
 
-def test_glsnn_moves_weights_by_target_difference_times_presynaptic_rate(
+@SPECS
+def test_glsnn_descends_the_squared_distance_to_its_target_rates(
+    make_network: MakeNetwork, make_batch: MakeBatch, simulate: Simulate, spec: str
+) -> None:
+    net, plain = make_network(spec), make_network(spec)
+    images, labels = make_batch()
+    rule = GLSNNRule(net, sgd, step_size=0.5).double()
+    sent = in_pieces(plain, images, False)[-1].sent.detach().mean(0)
+    error = torch.softmax(plain.readout(sent.flatten(1)), 1).detach() - torch.eye(4, dtype=images.dtype)[labels]
+    rule.step(images, labels)
+    x = ((images - 0.5) / 0.25).expand(plain.steps, *images.shape)
+    for block, learned, feedback in zip(plain.blocks, net.blocks, rule.feedback.matrices, strict=True):
+        spikes, pool = simulate(block, x, False), block.layer.pool
+        sent = spikes if pool == 1 else torch.stack([F.max_pool2d(s, pool) for s in spikes])
+        rate = sent.mean(0)
+        target = rate.detach() - 0.5 * torch.einsum("bc,c...->b...", error, feedback)
+        loss = ((rate - target) ** 2).sum() / 2 / len(labels)
+        (expected,) = torch.autograd.grad(loss, block.synapse.weight)
+        torch.testing.assert_close(learned.synapse.weight.grad, expected, rtol=1e-9, atol=1e-12)
+        x = sent.detach()
+
+
+def test_glsnn_without_derivative_moves_weights_by_target_difference_times_presynaptic_rate(
     make_network: MakeNetwork, make_batch: MakeBatch
 ) -> None:
     net, (images, labels) = make_network("64-12-9-n"), make_batch()
     before, pieces = weights(net), in_pieces(net, images, False)
-    rule = GLSNNRule(net, sgd, step_size=0.5).double()
+    rule = GLSNNRule(net, sgd, step_size=0.5, derivative=False).double()
     error = torch.softmax(net.readout(pieces[-1].spikes.mean(0)), 1) - torch.eye(4, dtype=images.dtype)[labels]
     rule.step(images, labels)
     for i, (piece, change) in enumerate(zip(pieces, moved(net, before), strict=True)):
@@ -150,7 +173,7 @@ def test_glsnn_spreads_what_misses_at_a_pooled_rate_over_its_window(
     """Pooling by 3 of 8x8 maps drops the last two rows and columns: their neurons miss nothing."""
     net, (images, labels) = make_network("2C1-P3-n"), make_batch(3)
     before, (piece,) = weights(net), in_pieces(net, images, False)
-    rule = GLSNNRule(net, sgd).double()
+    rule = GLSNNRule(net, sgd, derivative=False).double()
     error = torch.softmax(net.readout(piece.sent.mean(0).flatten(1)), 1) - torch.eye(4, dtype=images.dtype)[labels]
     rule.step(images, labels)
     missing = torch.einsum("bc,cijk->bijk", error, rule.feedback.matrices[0]) / 3

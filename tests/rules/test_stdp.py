@@ -95,10 +95,10 @@ def test_votes_by_hand() -> None:
 
 def test_homeostasis_evens_out_who_fires(make_batch: MakeBatch) -> None:
     shares = []
-    for homeostasis in (0.0, 0.1):
+    for homeostasis in (0.0, 1.0):
         torch.manual_seed(0)
         net = competing("64-8-n")
-        rule = STDPRule(net, lambda p: torch.optim.SGD(list(p), lr=0.0), homeostasis=homeostasis).double()
+        rule = STDPRule(net, sgd, homeostasis=homeostasis).double()
         with torch.no_grad():
             net.blocks[0].synapse.bias[0] = 2.0  # a neuron that always wins
         for step in range(100):
@@ -108,6 +108,18 @@ def test_homeostasis_evens_out_who_fires(make_batch: MakeBatch) -> None:
         shares.append(float(rate.max() / rate.sum()))
     assert shares[0] > 0.8
     assert shares[1] < 0.25
+
+
+def test_homeostasis_keeps_to_the_share_of_steps_at_which_a_neuron_fires(make_batch: MakeBatch) -> None:
+    torch.manual_seed(0)
+    net = competing("64-8-n")
+    rule = STDPRule(net, sgd, homeostasis=5.0, activity=0.1).double()
+    before = float(pieces_of(rule, make_batch(64, seed=0)[0]).spikes.sum(2).mean())
+    for step in range(200):
+        rule.step(*make_batch(32, seed=step))
+    after = sum(float(pieces_of(rule, make_batch(64, seed=s)[0]).spikes.sum(2).mean()) for s in range(4)) / 4
+    assert before > 0.4
+    assert abs(after - 0.1) < 0.03
 
 
 def test_it_learns_without_labels_what_votes_can_tell(make_data: Any) -> None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from snnhll.build import Range
 from snnhll.networks.network import Network
-from snnhll.rules.feedback import Broadcast, output_error
-from snnhll.rules.pieces import Piece, in_pieces
+from snnhll.rules.feedback import Broadcast, output_error, teach
+from snnhll.rules.pieces import in_pieces
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct
 
 
@@ -44,12 +43,8 @@ class DFARule(Rule):
         loss = F.cross_entropy(logits, labels)
         self.optimizers[0].zero_grad(set_to_none=True)
         loss.backward()
-        self.teach(pieces, output_error(logits, labels))
+        error = output_error(logits, labels)
+        for i, piece in enumerate(pieces):
+            teach(piece, self.feedback.to_layer(i, error))
         self.optimizers[0].step()
         return {"readout/pred": loss.detach(), "correct": correct(logits, labels)}
-
-    def teach(self, pieces: list[Piece], error: Tensor) -> None:
-        """Put B^l e into every layer, as if it were dL/ds at each of the steps whose mean is the rate."""
-        for i, piece in enumerate(pieces):
-            heard = self.feedback.to_layer(i, error) / len(piece.sent)
-            torch.autograd.backward(piece.sent, heard.to(piece.sent.dtype).expand_as(piece.sent))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from snnhll.networks.network import Network
+from snnhll.rules.pieces import Piece
 
 
 def silent(y: Tensor) -> Tensor:
@@ -17,6 +18,12 @@ def silent(y: Tensor) -> Tensor:
 def output_error(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the error of the output layer, softmax(logits) - one-hot label over the batch size: dL/da^L of (2-29)."""
     return (logits.detach().softmax(-1) - F.one_hot(labels, logits.shape[-1])) / len(labels)
+
+
+def teach(piece: Piece, heard: Tensor) -> None:
+    """Put `heard` [B, ...] into a layer as if it were the gradient of the rates that it sends."""
+    each = (heard / len(piece.sent)).to(piece.sent.dtype)
+    torch.autograd.backward(piece.sent, each.expand_as(piece.sent))
 
 
 class Broadcast(nn.Module):

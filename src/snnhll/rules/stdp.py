@@ -10,9 +10,10 @@ the mean over the batch:
     reward         ΔW of pair, times +1 for samples that the votes classify rightly, and -1 for others
 
 ȳ² has τ_slow. Spikes of one step count as pre before post. Weights stay in [0, w_max]; every neuron's sum to `total` of
-its inputs. Homeostasis, the adaptive threshold of the paper, is kept in the bias: b += η_b (1/n - r), so that the n
-neurons of a layer take equal turns. Labels only assign classes to the neurons of the last layer: each votes for the
-class that it fired most for, and the class of the highest mean rate wins. The votes are the readout's weights.
+its inputs. Homeostasis, the adaptive threshold of the paper, is kept in the bias: b += η η_b (a/n - r), so that the n
+neurons of a layer take equal turns, and one of them fires at a share a of the steps. Labels only assign classes to the
+neurons of the last layer: each votes for the class that it fired most for, and the class of the highest mean rate wins.
+The votes are the readout's weights.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ Kind = Literal["pair", "triplet", "asymmetric", "inhibitory", "reward"]
 class STDPRule(Rule):
     """kind: see above. potentiation, depression: A+, A-. tau_plus, tau_minus, tau_slow: time constants in steps.
 
-    offset: of the asymmetric kind, the presynaptic trace below which a synapse weakens. homeostasis: η_b. memory: how
-    much of the count of responses, which assigns the classes, is kept from batch to batch.
+    offset: of the asymmetric kind, the presynaptic trace below which a synapse weakens. homeostasis: η_b, in units of
+    the learning rate, so that a schedule lets both fall. activity: a. memory: how much of the count of responses, which
+    assigns the classes, is kept from batch to batch.
     """
 
     gradient: ClassVar[bool] = False
@@ -59,6 +61,7 @@ class STDPRule(Rule):
         w_max: Positive = 1.0,
         total: Annotated[float, Range(0, 1, open_low=True)] = 0.02,
         homeostasis: NonNegative = 0.1,
+        activity: Annotated[float, Range(0, 1, open_low=True)] = 1.0,
         memory: Fraction = 0.99,
     ) -> None:
         super().__init__(network)
@@ -66,12 +69,12 @@ class STDPRule(Rule):
         self.kind, self.potentiation, self.depression = kind, potentiation, depression
         self.decays = tuple(math.exp(-1 / tau) for tau in (tau_plus, tau_minus, tau_slow))
         self.offset, self.w_max, self.total = offset, w_max, total
-        self.homeostasis, self.memory = homeostasis, memory
+        self.homeostasis, self.activity, self.memory = homeostasis, activity, memory
         self.responses: Tensor
         self.shown: Tensor
         self.register_buffer("responses", torch.zeros(network.classes, network.readout.in_features))
         self.register_buffer("shown", torch.zeros(network.classes))
-        self.optimizers = [make_optimizer([block.synapse.weight for block in network.blocks])]
+        self.optimizers = [make_optimizer([p for block in network.blocks for p in block.synapse.parameters()])]
         with torch.no_grad():
             network.readout.bias.zero_()
             for block in network.blocks:
@@ -84,13 +87,12 @@ class STDPRule(Rule):
         rates = [piece.spikes.mean(0) for piece in pieces]
         logits = self.network.classify(rates[-1])
         reward = 2.0 * (logits.argmax(1) == labels).to(logits.dtype) - 1 if self.kind == "reward" else None
-        for piece in pieces:
-            put_gradient(piece.block.synapse.weight, -self.change(piece, reward))
-        self.optimizers[0].step()
         for piece, rate in zip(pieces, rates, strict=True):
-            self.bound(piece.block.synapse)
-            assert piece.block.synapse.bias is not None
-            piece.block.synapse.bias.add_(self.homeostasis * (1 / rate.shape[1] - rate.mean(0)))
+            put_gradient(piece.block.synapse.weight, -self.change(piece, reward))
+            put_gradient(piece.block.synapse.bias, self.homeostasis * (rate.mean(0) - self.activity / rate.shape[1]))
+        self.optimizers[0].step()
+        for block in self.network.blocks:
+            self.bound(block.synapse)
         self.assign(rates[-1], labels)
         fired = {f"layer{i}/rate": rate.sum(1).mean() for i, rate in enumerate(rates, 1)}
         return fired | {"correct": correct(logits, labels)}
