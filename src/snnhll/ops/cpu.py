@@ -119,9 +119,7 @@ def rate_gradient(
         terms = None if norm is None else normalisation_terms(norm, grad_beta, grad_input, len(pixels[0]))
         nothing = np.zeros(channels, np.float32)
         vectors = (nothing + 1, nothing, nothing) if terms is None else (_array(x) for x in terms[:3])
-        compiled.rate_gradient(
-            _ONE[dtype], pixels[0], pixels[1], pixels[3], *vectors, _pixels(grad_z)
-        )
+        compiled.rate_gradient(_ONE[dtype], pixels[0], pixels[1], pixels[3], *vectors, _pixels(grad_z))
     return grad_z, None if terms is None else terms.grad_gamma, grad_beta
 
 
