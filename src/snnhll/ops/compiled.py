@@ -40,7 +40,7 @@ class Neuron(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """Sizes of a pass: T, S (1 or T), B, H, W, C, side of the pooling window; what it sums as `lif_pass` in dispatch."""
+    """Sizes of a pass: T, S (1 or T), B, H, W, C, side of the pooling window; what is summed, as `ops.lif_pass` has it."""
 
     steps: int
     inputs: int

@@ -112,11 +112,12 @@ def rate_gradient(
     """Gradient at the mean over time of z; see `snnhll.ops.rate_gradient`."""
     others = [d for d in range(grad.dim()) if d != 1]
     per_channel = (-1,) + (1,) * (grad.dim() - 2)
-    grad_y = grad * slope
+    grad_y = slope * grad  # in the memory order of the slope
     grad_beta = grad_y.sum(others)
     if norm is None:
         return grad_y.to(dtype), None, grad_beta
-    assert slope_input is not None and mean_input is not None
+    assert slope_input is not None
+    assert mean_input is not None
     terms = normalisation_terms(norm, grad_beta, (grad * slope_input).sum(others), grad.numel() // grad.shape[1])
     factor, constant, linear = (x.view(per_channel) for x in terms[:3])
     return ((grad_y - constant - mean_input * linear) * factor).to(dtype), terms.grad_gamma, grad_beta
