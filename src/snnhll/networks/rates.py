@@ -64,7 +64,7 @@ def _compiled(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Signal]
         scale = shift = mean = inverse = None
         if block.norm is not None:
             scale, shift, mean, inverse = block.norm.affine(z)
-        gate = block.gate(z[0].float())
+        gate = block.gate(z[0])
         out = lif_pass(
             z,
             steps,

@@ -101,26 +101,24 @@ def moments(z: Tensor) -> tuple[Tensor, Tensor]:
 def rate_gradient(
     grad: Tensor,
     slope: Tensor,
-    slope_input: Tensor | None,
-    mean_input: Tensor | None,
-    norm: tuple[Tensor, Tensor, Tensor] | None,
+    slope_input: Tensor,
+    mean_input: Tensor,
+    norm: tuple[Tensor, Tensor, Tensor],
     dtype: torch.dtype,
-) -> tuple[Tensor, Tensor | None, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """`snnhll.ops.rate_gradient` for maps that `layout.is_channels_last` holds: one pass to sum, one to write."""
     channels = grad.shape[1]
     in_order = grad.movedim(1, -1).contiguous().movedim(-1, 1)
-    # without a normalisation the slope stands in for what nothing reads
-    pixels = [_pixels(slope if x is None else x) for x in (in_order, slope, slope_input, mean_input)]
+    pixels = [_pixels(x) for x in (in_order, slope, slope_input, mean_input)]
     sums = np.zeros((_blocks(len(pixels[0])), 2, channels))
     grad_z = torch.empty([grad.shape[0], *grad.shape[2:], channels], dtype=dtype).movedim(-1, 1)
     with _threads():
         compiled.rate_gradient_sums(*pixels[:3], sums)
         grad_beta, grad_input = torch.from_numpy(sums.sum(0)).float()
-        terms = None if norm is None else normalisation_terms(norm, grad_beta, grad_input, len(pixels[0]))
-        nothing = np.zeros(channels, np.float32)
-        vectors = (nothing + 1, nothing, nothing) if terms is None else (_array(x) for x in terms[:3])
+        terms = normalisation_terms(norm, grad_beta, grad_input, len(pixels[0]))
+        vectors = (_array(x) for x in terms[:3])
         compiled.rate_gradient(_ONE[dtype], pixels[0], pixels[1], pixels[3], *vectors, _pixels(grad_z))
-    return grad_z, None if terms is None else terms.grad_gamma, grad_beta
+    return grad_z, terms.grad_gamma, grad_beta
 
 
 def lif_sequence(

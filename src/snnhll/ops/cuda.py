@@ -116,30 +116,25 @@ def moments(z: Tensor) -> tuple[Tensor, Tensor]:
 def rate_gradient(
     grad: Tensor,
     slope: Tensor,
-    slope_input: Tensor | None,
-    mean_input: Tensor | None,
-    norm: tuple[Tensor, Tensor, Tensor] | None,
+    slope_input: Tensor,
+    mean_input: Tensor,
+    norm: tuple[Tensor, Tensor, Tensor],
     dtype: torch.dtype,
-) -> tuple[Tensor, Tensor | None, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """`snnhll.ops.rate_gradient`: one pass to sum, one to write."""
     last, channels = is_channels_last(slope.unsqueeze(0)), grad.shape[1]
-    maps = (slope if x is None else x for x in (grad, slope, slope_input, mean_input))  # what nothing reads then
-    grad, slope, slope_input, mean_input = (_in_order(x.detach(), last) for x in maps)
+    grad, slope, slope_input, mean_input = (_in_order(x.detach(), last) for x in (grad, slope, slope_input, mean_input))
     count = grad.numel() // channels
     sums = _channel_sums(kernels.gradient_sums, (grad, slope, slope_input), slope.unsqueeze(0), count)
     grad_beta, grad_input = sums.float()
-    terms = None if norm is None else normalisation_terms(norm, grad_beta, grad_input, count)
-    nothing = torch.zeros_like(grad_beta)
-    factor, constant, linear = (nothing + 1, nothing, nothing) if terms is None else terms[:3]
+    terms = normalisation_terms(norm, grad_beta, grad_input, count)
     grad_z = _new(slope.unsqueeze(0), [grad.shape[0]], list(grad.shape[2:]), dtype, last)
     with _on(grad):
         kernels.rate_gradient[(triton.cdiv(grad.numel(), BLOCK),)](
             grad,
             slope,
             mean_input,
-            _vector(factor, nothing),
-            _vector(constant, nothing),
-            _vector(linear, nothing),
+            *(_vector(x, grad_beta) for x in terms[:3]),
             grad_z,
             grad.numel(),
             channels,
@@ -147,7 +142,7 @@ def rate_gradient(
             BLOCK=BLOCK,
             enable_fp_fusion=False,
         )
-    return grad_z, None if terms is None else terms.grad_gamma, grad_beta
+    return grad_z, terms.grad_gamma, grad_beta
 
 
 def lif_sequence(

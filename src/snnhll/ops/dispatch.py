@@ -118,15 +118,17 @@ def rate_gradient(
     Args:
         grad: dL/dr, [B, C, H, W] or [B, F].
         slope, slope_input, mean_input: of `Pass`, same shape; the last two are read with a normalisation only.
-        norm: γ, μ and 1/σ of the normalisation of z, [C] each; None without one.
+        norm: γ, μ and 1/σ of the normalisation of z, [C] each; None without one, where a product and a sum are left,
+            for which torch needs no help.
         dtype: of the gradient returned.
 
     Returns:
         The gradient at the mean over time of z, those of γ (None without normalisation) and of the shift, [C] each.
     """
-    fast = _fast_path(slope, None, _in_order(slope.unsqueeze(0)))
-    path = reference if fast is None else fast
-    return path.rate_gradient(grad, slope, slope_input, mean_input, norm, dtype)
+    fast = None if norm is None else _fast_path(slope, None, _in_order(slope.unsqueeze(0)))
+    if fast is None:
+        return reference.rate_gradient(grad, slope, slope_input, mean_input, norm, dtype)
+    return fast.rate_gradient(grad, slope, slope_input, mean_input, norm, dtype)
 
 
 def which(z: Tensor, surrogate: Surrogate | None = None) -> str:

@@ -112,7 +112,7 @@ def rate_gradient(
     """Gradient at the mean over time of z; see `snnhll.ops.rate_gradient`."""
     others = [d for d in range(grad.dim()) if d != 1]
     per_channel = (-1,) + (1,) * (grad.dim() - 2)
-    grad_y = grad * slope
+    grad_y = slope * grad  # in the memory order of the slope
     grad_beta = grad_y.sum(others)
     if norm is None:
         return grad_y.to(dtype), None, grad_beta
