@@ -9,6 +9,7 @@ REPORT ?= outputs/report
 # The thesis's own settings need a GPU; without one, a share of the data and narrower networks.
 SCALE ?= $(shell $(BIN)/python -c 'import torch; print("paper" if torch.cuda.is_available() else "cpu")')
 JOBS ?= 2
+STUDIES ?= mnist_mlp mnist_cnn fashion_mnist_cnn
 
 .DEFAULT_GOAL := help
 
@@ -31,6 +32,13 @@ table_%: $(VENV)/.installed ## run what is missing of a table (make table_3_5 SC
 reproduce-all: $(VENV)/.installed ## run what is missing of all tables, then write tables, figures and a page to REPORT
 	@scale=$(SCALE); $(BIN)/snnhll sweep all scale=$$scale $(OVERRIDES); ended=$$?; \
 	  $(BIN)/snnhll report scale=$$scale $(OVERRIDES) --out $(REPORT) --html && exit $$ended
+
+.PHONY: results
+results: $(VENV)/.installed ## continue the studies on real data (days; STUDIES="mnist_mlp"), and write results/ anew
+	@$(BIN)/snnhll sweep $(STUDIES) scale=paper output_dir=results/runs tracking=none threads=1 $(OVERRIDES); ended=$$?; \
+	  for study in $(STUDIES); do \
+	    $(BIN)/snnhll report $$study scale=paper output_dir=results/runs --out results/$$study || exit; \
+	  done; exit $$ended
 
 .PHONY: test
 test: $(VENV)/.installed-test ## run the tests, in two processes (JOBS=2)

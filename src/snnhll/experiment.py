@@ -161,7 +161,17 @@ def _blank(config: Config, path: Path, overrides: list[str]) -> Result:
 def _device_name(name: str) -> str:
     if torch.cuda.is_available() and name != "cpu":
         return torch.cuda.get_device_name()
-    return f"cpu, {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    return f"{_processor()} ({torch.backends.cpu.get_cpu_capability()}), {count} thread{'s' * (count > 1)}"
+
+
+def _processor() -> str:
+    """Model of the CPU: as Linux calls it, elsewhere as Python does."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "CPU"
 
 
 def _versions() -> dict[str, str]:

@@ -177,6 +177,16 @@ def test_without_gradient_same_spikes_and_no_slopes() -> None:
     assert reference.lif_pass(z, 4, SOFT, Exponential(), gradient=False).slope is None
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_without_means_of_the_input_the_rest_is_the_same(dtype: torch.dtype) -> None:
+    z = maps((4, 2, 16, 6, 6), dtype)
+    for path in (lif_pass, reference.lif_pass):
+        full, lean = (path(z, 4, SOFT, Exponential(), pool=2, input_means=wanted) for wanted in (True, False))
+        for name in ("spikes", "output_rate", "rate", "slope"):
+            assert torch.equal(getattr(full, name), getattr(lean, name)), name
+        assert (lean.slope_input, lean.mean_input) == (None, None)
+
+
 def test_memory_stays_channels_last() -> None:
     got = lif_pass(maps((4, 2, 16, 6, 6), torch.bfloat16), 4, SOFT, Exponential(), pool=2)
     assert got.spikes.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)

@@ -39,6 +39,16 @@ def test_fast_equals_reference(shape: tuple[int, ...], normalised: bool, dtype: 
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_without_a_normalisation_the_means_of_the_input_are_not_read(shape: tuple[int, ...]) -> None:
+    grad, slope, slope_input, mean_input = maps(shape, 0)
+    for path in (cpu, reference):
+        whole = path.rate_gradient(grad, slope, slope_input, mean_input, None, torch.float32)
+        lean = path.rate_gradient(grad, slope, None, None, None, torch.float32)
+        assert torch.equal(lean[0], whole[0])
+        assert torch.equal(lean[2], whole[2])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_is_the_gradient_through_a_batch_normalisation(shape: tuple[int, ...]) -> None:
     """One time step: r is linear in y with slope s, so dL/dz must be autograd's through F.batch_norm."""
     grad, slope, z, _ = (x.double() for x in maps(shape, 3))

@@ -52,9 +52,10 @@ def compiled(kernel, stored, ones=(), **constants):
 
 for pool, (soft, last) in itertools.product([1, 2, 3], [(True, True), (False, False)]):
     compiled(kernels.lif_pass, "bf16", KIND="Exponential", SOFT=soft, SCALED=True, GATED=soft, AVERAGED=soft,
-             GRADIENT=True, CONSTANT=not soft, LAST=last, POOL=pool, WINDOW=triton.next_power_of_2(pool**2), BLOCK=128)
+             GRADIENT=True, INPUT_MEANS=pool < 3, CONSTANT=not soft, LAST=last, POOL=pool,
+             WINDOW=triton.next_power_of_2(pool**2), BLOCK=128)
 compiled(kernels.lif_pass, "fp32", ["height", "width", "steps"], KIND="Boxcar", SOFT=True, SCALED=False, GATED=False,
-         AVERAGED=False, GRADIENT=False, CONSTANT=True, LAST=True, POOL=1, WINDOW=1, BLOCK=512)
+         AVERAGED=False, GRADIENT=False, INPUT_MEANS=False, CONSTANT=True, LAST=True, POOL=1, WINDOW=1, BLOCK=512)
 for ones in ([], ["inner"]):
     compiled(kernels.moment_sums, "fp16", ones, ROWS=32, COLUMNS=64)
     compiled(kernels.gradient_sums, "fp32", ones, ROWS=32, COLUMNS=64)

@@ -74,6 +74,7 @@ def _passes(path: ModuleType, device: torch.device) -> Iterator[Finding]:
     for dtype in DTYPES:
         yield _pass(path, device, f"{_short(dtype)}, linear", (T, *LINEAR), dtype, hard, gated=True)
     yield _pass(path, device, "unscaled", (T, *LARGE), torch.bfloat16, soft, scaled=False)
+    yield _pass(path, device, "no input means", (T, *LARGE), torch.float32, soft, pool=2, input_means=False)
     yield _pass(path, device, "inference", (T, *LARGE), torch.bfloat16, hard, pool=2, gradient=False)
 
 
@@ -90,15 +91,16 @@ def _pass(
     scaled: bool = True,
     last: bool = True,
     gradient: bool = True,
+    input_means: bool = True,
 ) -> Finding:
     z = _normal(shape, 0, last).to(dtype)
     channels = shape[2]
     scale, shift = (torch.linspace(0.7, 1.6, channels), torch.linspace(-0.2, 0.9, channels)) if scaled else (None, None)
     gate = (_normal(shape[1:], 1, False) > -1).float() / 0.84 if gated else None
     tensors = (scale, shift, gate)
-    truth = reference.lif_pass(z, T, neuron, surrogate, *tensors, pool, gradient)
+    truth = reference.lif_pass(z, T, neuron, surrogate, *tensors, pool, gradient, input_means)
     moved = (None if x is None else x.to(device) for x in tensors)
-    found = path.lif_pass(z.to(device), T, neuron, surrogate, *moved, pool, gradient)
+    found = path.lif_pass(z.to(device), T, neuron, surrogate, *moved, pool, gradient, input_means)
     return Finding(
         "lif_pass",
         setting,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from snnhll.losses.loss import Activity, Batch, Loss, Similarity
@@ -46,7 +47,7 @@ class HybridLoss(nn.Module):
         if shared is not None:
             self.weighting.hear(values, activity.last, shared)
         weights = self.present_weights()
-        total = torch.as_tensor(sum(weights[name] * value for name, value in values.items()))
+        total = functools.reduce(operator.add, (weights[name] * value for name, value in values.items()))
         return total, {name: value.detach() for name, value in values.items()}
 
     def present_weights(self) -> Mapping[str, float | Tensor]:

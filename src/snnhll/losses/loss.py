@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -12,13 +13,24 @@ from torch import Tensor, nn
 from snnhll.losses.features import pooled
 
 
+def alone(x: Tensor, dim: int = 0) -> Tensor:
+    """Return x, which has the samples of the whole batch already."""
+    return x
+
+
 @dataclass(frozen=True)
 class Batch:
-    """A batch as losses see it. images [B, C, H, W] normalised; labels [B]; classes: number of classes."""
+    """A batch as losses see it. pixels: [B, C, H, W]; labels [B]; classes: number of classes."""
 
-    images: Tensor
+    pixels: Tensor
     labels: Tensor
     classes: int
+    normalise: Callable[[Tensor], Tensor] = alone
+
+    @cached_property
+    def images(self) -> Tensor:
+        """The pixels normalised, [B, C, H, W]; computed for the losses that look at them."""
+        return self.normalise(self.pixels)
 
 
 @dataclass(frozen=True)
@@ -36,10 +48,17 @@ class Activity:
     last: bool = True
     _pooled: dict[int | None, Tensor] = field(default_factory=dict, repr=False)
 
+    @classmethod
+    def on_rates(cls, rate: Tensor, source: Tensor) -> Activity:
+        """Return what losses see that are on rates; the rate is its own flat form, without a detour for gradients."""
+        return cls(rate.unsqueeze(0), rate, source, _pooled={None: rate})
+
     def pooled(self, side: int | None) -> Tensor:
         """Return the spikes with maps average-pooled to `side`, [S * B, ...]; computed once for all terms that ask."""
+        if None not in self._pooled:
+            self._pooled[None] = self.spikes.flatten(0, 1)
         if side not in self._pooled:
-            self._pooled[side] = pooled(self.spikes.flatten(0, 1), side)
+            self._pooled[side] = pooled(self._pooled[None], side)
         return self._pooled[side]
 
 
@@ -51,11 +70,6 @@ class Similarity:
     features: Tensor
     labels: Tensor
     numbers: dict[str, float]
-
-
-def alone(x: Tensor, dim: int = 0) -> Tensor:
-    """Return x, which has the samples of the whole batch already."""
-    return x
 
 
 class Loss(nn.Module, ABC):

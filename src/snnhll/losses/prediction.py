@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from snnhll.build import PositiveInt
+from snnhll.losses.cross_entropy import cross_entropy
 from snnhll.losses.features import pooled, pooled_length, pooled_side
 from snnhll.losses.loss import Activity, Loss
 from snnhll.networks.spec import Layer
@@ -33,6 +33,4 @@ class PredictionLoss(Loss):
         return self.classifier(pooled(rate, self.side).flatten(1))
 
     def forward(self, activity: Activity, target: Any) -> Tensor:
-        steps = len(activity.spikes)
-        scores = self.classifier(activity.pooled(self.side).flatten(1))
-        return F.cross_entropy(scores, target.expand(steps, -1).flatten()) * steps
+        return cross_entropy(self.classifier(activity.pooled(self.side).flatten(1)), target)

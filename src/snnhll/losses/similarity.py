@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,13 +23,25 @@ EPS = 1e-8
 
 
 def similarity(x: Tensor, centre: bool) -> Tensor:
-    """Return the cosine similarity of all pairs of rows, [..., B, B], for x [..., B, D]; a row without norm gives 0."""
+    """Return the cosine similarity of all pairs of rows, [S, B, B], for x [S, B, D]; a row without norm gives 0."""
     if centre:  # a row centred and scaled to unit length is its layer normalisation over √D, in one operation
         length = x.shape[-1]
         unit = F.layer_norm(x, (length,), eps=EPS / length) * length**-0.5
     else:
         unit = x / (x.square().sum(-1, keepdim=True) + EPS).sqrt()
-    return unit @ unit.transpose(-1, -2)
+    return torch.bmm(unit, unit.mT)
+
+
+def similarity_of_labels(labels: Tensor, classes: int, centre: bool, like: Tensor) -> Tensor:
+    """Return `similarity` of one-hot labels, [B, B]: one value for pairs of one class, one for all others.
+
+    With the mean m of a label's entries taken off, 1/C or 0, two labels have the product 1 - m or -m, and 1 - m is the
+    square of their norms.
+    """
+    mean = 1 / classes if centre else 0.0
+    squared_norm = 1 - mean + EPS
+    pairs = like.new_full((len(labels), len(labels)), -mean / squared_norm)
+    return pairs.masked_fill_(labels[:, None] == labels, (1 - mean) / squared_norm)
 
 
 class SimilarityLoss(Loss):
@@ -64,7 +77,7 @@ class SimilarityLoss(Loss):
 
     def prepare(self, batch: Batch) -> Tensor:
         labels = self.gathered(batch.labels)
-        return similarity(F.one_hot(labels, batch.classes).to(batch.images.dtype), self.centre)
+        return similarity_of_labels(labels, batch.classes, self.centre, batch.pixels)
 
     def features(self, x: Tensor) -> Tensor:
         """Return feature vectors [N, D] of pooled activity [N, ...]."""
@@ -78,6 +91,5 @@ class SimilarityLoss(Loss):
         steps, batch = activity.spikes.shape[:2]
         x = self.features(activity.pooled(self.side)).unflatten(0, (steps, batch))
         found = similarity(self.gathered(x, 1), self.centre)
-        if self.scale == "sum":
-            return F.mse_loss(found, target.expand_as(found), reduction="sum")
-        return F.mse_loss(found, target.expand_as(found)) * (steps * (PRINTED_BATCH**2 if self.scale == "pairs" else 1))
+        scale = {"pairs": PRINTED_BATCH**2 / len(target) ** 2, "mean": 1 / len(target) ** 2, "sum": 1.0}[self.scale]
+        return F.mse_loss(found, target.expand_as(found), reduction="sum") * scale

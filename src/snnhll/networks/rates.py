@@ -66,7 +66,15 @@ def _compiled(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Signal]
             scale, shift, mean, inverse = block.norm.affine(z)
         gate = block.gate(z[0].float())
         out = lif_pass(
-            z, steps, block.compiled, block.neuron.surrogate, scale, shift, gate, block.layer.pool, gradient=True
+            z,
+            steps,
+            block.compiled,
+            block.neuron.surrogate,
+            scale,
+            shift,
+            gate,
+            block.layer.pool,
+            input_means=block.norm is not None,
         )
     gamma, beta = (None, block.synapse.bias) if block.norm is None else (block.norm.gamma, block.norm.beta)
     source = signal.rate.to(signal.spikes.dtype)
@@ -99,7 +107,7 @@ class _RateGradient(torch.autograd.Function):
         block: Block,
         source_rate: Tensor,
         statistics: tuple[Tensor | None, Tensor | None],
-        maps: tuple[Tensor, Tensor, Tensor, Tensor],
+        maps: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
     ) -> Tensor:
         rate, slope, slope_input, mean_input = maps
         ctx.block, ctx.statistics = block, statistics

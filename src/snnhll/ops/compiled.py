@@ -40,7 +40,7 @@ class Neuron(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """Sizes of a pass: T, S (1 or T), B, H, W, C, side of the pooling window; gradient asks for the slopes."""
+    """Sizes of a pass: T, S (1 or T), B, H, W, C, side of the pooling window; what it sums, as for `ops.lif_pass`."""
 
     steps: int
     inputs: int
@@ -50,6 +50,7 @@ class Extent(NamedTuple):
     channels: int
     pool: int
     gradient: bool
+    input_means: bool
 
 
 # One class a surrogate: Numba compiles by type, so only the surrogate in use is compiled, without a switch inside.
@@ -188,7 +189,21 @@ def _step(neuron, z, on, scale, shift, state, spikes):  # type: ignore[no-untype
 
 @_inner
 def _step_with_slope(surrogate, neuron, z, on, scale, shift, state, spikes):  # type: ignore[no-untyped-def]
-    """`_step`, and the sums over time that a rate-based gradient needs."""
+    """`_step`, and the sum over time that a rate-based gradient needs."""
+    v, count, slope = state[0], state[1], state[2]
+    off = on.dtype.type(0)
+    for i in range(spikes.size):
+        u = _membrane(neuron, v[i], _widen(z[i]) * scale[i] + shift[i])
+        x = u - neuron.v_th
+        spikes[i] = on[i] if x >= np.float32(0.0) else off
+        count[i] += np.float32(1.0) if x >= np.float32(0.0) else np.float32(0.0)
+        v[i] = _after(neuron, u, x)
+        slope[i] += _shape_of(surrogate, x)
+
+
+@_inner
+def _step_with_inputs(surrogate, neuron, z, on, scale, shift, state, spikes):  # type: ignore[no-untyped-def]
+    """`_step_with_slope`, and the sums that the gradient through a normalisation of z needs besides."""
     v, count, slope, slope_input, total = state[0], state[1], state[2], state[3], state[4]
     off = on.dtype.type(0)
     for i in range(spikes.size):
@@ -256,7 +271,7 @@ def _pool(rows, channels, out):  # type: ignore[no-untyped-def]
 @_inner
 def _run(surrogate, neuron, extent, one, z, scale, shift, gate, out, b, row, x0, columns):  # type: ignore[no-untyped-def]
     """All steps of some columns of one output row of image b: k input rows, fewer where the map leaves a remainder."""
-    steps, inputs, batch, height, width, channels, k, gradient = extent
+    steps, inputs, batch, height, width, channels, k, gradient, input_means = extent
     spikes, output_rate = out[0], out[1]
     n = columns * channels
     rows = min(k, height - row * k)
@@ -284,7 +299,9 @@ def _run(surrogate, neuron, extent, one, z, scale, shift, gate, out, b, row, x0,
         for dy in range(rows):
             begin = first + dy * width * channels + (t * batch * image if inputs > 1 else 0)
             into = target if k == 1 else sent[dy]
-            if gradient:
+            if gradient and input_means:
+                _step_with_inputs(surrogate, neuron, z[begin : begin + n], on[dy], scale, shift, state[dy], into)
+            elif gradient:
                 _step_with_slope(surrogate, neuron, z[begin : begin + n], on[dy], scale, shift, state[dy], into)
             else:
                 _step(neuron, z[begin : begin + n], on[dy], scale, shift, state[dy], into)
@@ -297,6 +314,7 @@ def _run(surrogate, neuron, extent, one, z, scale, shift, gate, out, b, row, x0,
         _mean(out[2][begin : begin + n], state[dy, 1], np.float32(steps))
         if gradient:
             _mean(out[3][begin : begin + n], state[dy, 2], np.float32(steps) / surrogate.peak)
+        if gradient and input_means:
             _mean(out[4][begin : begin + n], state[dy, 3], np.float32(steps) / surrogate.peak)
             _mean(out[5][begin : begin + n], state[dy, 4], np.float32(steps))
     if output_rate.size > 0:

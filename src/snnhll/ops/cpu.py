@@ -43,6 +43,7 @@ def lif_pass(
     gate: Tensor | None = None,
     pool: int = 1,
     gradient: bool = True,
+    input_means: bool = True,
 ) -> Pass:
     """`snnhll.ops.lif_pass` for z that `layout.is_channels_last` holds, float32 or bfloat16.
 
@@ -57,17 +58,18 @@ def lif_pass(
         output_rate = _new([batch], channels, pooled, torch.float32)
     means: list[Tensor | None] = [None, None, None]
     if gradient:
-        means = [_new([batch], channels, size, torch.float32) for _ in means]
+        wanted = 3 if input_means else 1
+        means[:wanted] = (_new([batch], channels, size, torch.float32) for _ in range(wanted))
     out = (spikes, None if output_rate is rate else output_rate, rate, *means)
     height, width = size or (1, 1)
-    extent = compiled.Extent(steps, z.shape[0], batch, height, width, channels, pool, gradient)
+    extent = compiled.Extent(steps, z.shape[0], batch, height, width, channels, pool, gradient, input_means)
     pixels = max(compiled.RUN // channels, 1) + pool
     with _threads():
         compiled.lif_pass(
             _compiled_surrogate(surrogate),
             _neuron(settings),
             extent,
-            _array(torch.ones(1, dtype=z.dtype))[0],
+            _ONE[z.dtype],
             _flat(z),
             _tiled(scale, 1.0, channels, pixels),
             _tiled(shift, 0.0, channels, pixels),
@@ -99,33 +101,25 @@ def moments(z: Tensor) -> tuple[Tensor, Tensor]:
 def rate_gradient(
     grad: Tensor,
     slope: Tensor,
-    slope_input: Tensor,
-    mean_input: Tensor,
+    slope_input: Tensor | None,
+    mean_input: Tensor | None,
     norm: tuple[Tensor, Tensor, Tensor] | None,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """`snnhll.ops.rate_gradient` for maps that `layout.is_channels_last` holds: one pass to sum, one to write."""
     channels = grad.shape[1]
     in_order = grad.movedim(1, -1).contiguous().movedim(-1, 1)
-    pixels = [_flat(x).reshape(-1, channels) for x in (in_order, slope, slope_input, mean_input)]
+    # without a normalisation the slope stands in for what nothing reads
+    pixels = [_pixels(slope if x is None else x) for x in (in_order, slope, slope_input, mean_input)]
     sums = np.zeros((_blocks(len(pixels[0])), 2, channels))
     grad_z = torch.empty([grad.shape[0], *grad.shape[2:], channels], dtype=dtype).movedim(-1, 1)
     with _threads():
         compiled.rate_gradient_sums(*pixels[:3], sums)
         grad_beta, grad_input = torch.from_numpy(sums.sum(0)).float()
-        nothing = torch.zeros(channels)
         terms = None if norm is None else normalisation_terms(norm, grad_beta, grad_input, len(pixels[0]))
-        factor, constant, linear = (nothing + 1, nothing, nothing) if terms is None else terms[:3]
-        compiled.rate_gradient(
-            _array(torch.ones(1, dtype=dtype))[0],
-            pixels[0],
-            pixels[1],
-            pixels[3],
-            _array(factor),
-            _array(constant),
-            _array(linear),
-            _flat(grad_z).reshape(-1, channels),
-        )
+        nothing = np.zeros(channels, np.float32)
+        vectors = (nothing + 1, nothing, nothing) if terms is None else (_array(x) for x in terms[:3])
+        compiled.rate_gradient(_ONE[dtype], pixels[0], pixels[1], pixels[3], *vectors, _pixels(grad_z))
     return grad_z, None if terms is None else terms.grad_gamma, grad_beta
 
 
@@ -163,6 +157,7 @@ def _gradient(
 
 
 _NOTHING = np.empty(0, np.float32)
+_ONE: dict[torch.dtype, Any] = {torch.float32: np.float32(1.0), torch.bfloat16: np.uint16(0x3F80)}  # as it is stored
 
 
 def _blocks(rows: int) -> int:
@@ -182,7 +177,11 @@ def _threads() -> Iterator[None]:
     before = numba.get_num_threads()
     if torch.get_num_threads() != wanted:
         torch.set_num_threads(wanted)  # Numba, starting its OpenMP threads, had set their number for torch as well
-    numba.set_num_threads(min(wanted, numba.config.NUMBA_NUM_THREADS))
+    ours = min(wanted, numba.config.NUMBA_NUM_THREADS)
+    if ours == before:
+        yield
+        return
+    numba.set_num_threads(ours)
     try:
         yield
     finally:
@@ -210,19 +209,25 @@ def _tiled(vector: Tensor | None, default: float, channels: int, pixels: int) ->
 def _gate(gate: Tensor | None, dtype: torch.dtype) -> np.ndarray:
     """The gate in the order and precision of what is sent; empty for none."""
     if gate is None:
-        return _array(torch.empty(0, dtype=dtype))
+        return np.empty(0, _ONE[dtype].dtype)
     return _array(gate.movedim(1, -1).float().to(dtype).contiguous()).reshape(-1)
 
 
 def _array(x: Tensor) -> np.ndarray:
     """NumPy's view of a tensor; bfloat16, which NumPy lacks, as its bits."""
-    x = x.detach()
+    if x.requires_grad:
+        x = x.detach()
     return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
 
 
 def _flat(x: Tensor) -> np.ndarray:
     """All of a tensor whose memory order is channels last, in that order."""
     return _array(x.movedim(-3, -1) if x.dim() > 3 else x).reshape(-1)
+
+
+def _pixels(x: Tensor) -> np.ndarray:
+    """[B, C, ...] as [P, C], in its memory order."""
+    return _flat(x).reshape(-1, x.shape[1])
 
 
 def _flat_array(x: Tensor) -> np.ndarray:

@@ -45,6 +45,7 @@ def lif_pass(
     gate: Tensor | None = None,
     pool: int = 1,
     gradient: bool = True,
+    input_means: bool = True,
 ) -> Pass:
     """`snnhll.ops.lif_pass` for z that lies in memory as it is written or channels_last.
 
@@ -57,7 +58,8 @@ def lif_pass(
     rate = _new(z, [batch], size, torch.float32, last)
     averaged = gate is not None or pool > 1
     output_rate = _new(z, [batch], pooled, torch.float32, last) if averaged else rate
-    means = [_new(z, [batch], size, torch.float32, last) for _ in range(3)] if gradient else [None, None, None]
+    wanted = (3 if input_means else 1) if gradient else 0
+    means = [_new(z, [batch], size, torch.float32, last) if i < wanted else None for i in range(3)]
     height, width = size or (1, 1)
     cells = batch * channels * -(-height // pool) * -(-width // pool)
     window = triton.next_power_of_2(pool * pool)
@@ -90,6 +92,7 @@ def lif_pass(
             GATED=gate is not None,
             AVERAGED=averaged,
             GRADIENT=gradient,
+            INPUT_MEANS=gradient and input_means,
             CONSTANT=len(z) == 1,
             LAST=last,
             POOL=pool,
@@ -113,14 +116,15 @@ def moments(z: Tensor) -> tuple[Tensor, Tensor]:
 def rate_gradient(
     grad: Tensor,
     slope: Tensor,
-    slope_input: Tensor,
-    mean_input: Tensor,
+    slope_input: Tensor | None,
+    mean_input: Tensor | None,
     norm: tuple[Tensor, Tensor, Tensor] | None,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """`snnhll.ops.rate_gradient`: one pass to sum, one to write."""
     last, channels = is_channels_last(slope.unsqueeze(0)), grad.shape[1]
-    grad, slope, slope_input, mean_input = (_in_order(x.detach(), last) for x in (grad, slope, slope_input, mean_input))
+    maps = (slope if x is None else x for x in (grad, slope, slope_input, mean_input))  # what nothing reads then
+    grad, slope, slope_input, mean_input = (_in_order(x.detach(), last) for x in maps)
     count = grad.numel() // channels
     sums = _channel_sums(kernels.gradient_sums, (grad, slope, slope_input), slope.unsqueeze(0), count)
     grad_beta, grad_input = sums.float()

@@ -48,6 +48,7 @@ def lif_pass(
     gate: Tensor | None = None,
     pool: int = 1,
     gradient: bool = True,
+    input_means: bool = True,
 ) -> Pass:
     """Everything the rate-based update of one layer needs, in one pass over its pre-activations.
 
@@ -64,6 +65,7 @@ def lif_pass(
             dtype of z.
         pool: side of the max pooling of what is sent; rows and columns that do not fill a window are dropped.
         gradient: False leaves `slope`, `slope_input` and `mean_input` out.
+        input_means: False leaves the last two out, which only the gradient through a normalisation of z reads.
 
     Raises:
         UserError: shapes, steps or pool do not fit each other.
@@ -71,8 +73,8 @@ def lif_pass(
     check_pass(z, steps, scale, shift, gate, pool)
     fast = _fast_path(z, surrogate, _in_order(z))
     if fast is None:
-        return reference.lif_pass(z, steps, settings, surrogate, scale, shift, gate, pool, gradient)
-    return fast.lif_pass(z, steps, settings, surrogate, scale, shift, gate, pool, gradient)
+        return reference.lif_pass(z, steps, settings, surrogate, scale, shift, gate, pool, gradient, input_means)
+    return fast.lif_pass(z, steps, settings, surrogate, scale, shift, gate, pool, gradient, input_means)
 
 
 def moments(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,8 +108,8 @@ def lif_sequence(
 def rate_gradient(
     grad: Tensor,
     slope: Tensor,
-    slope_input: Tensor,
-    mean_input: Tensor,
+    slope_input: Tensor | None,
+    mean_input: Tensor | None,
     norm: tuple[Tensor, Tensor, Tensor] | None,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor | None, Tensor]:
@@ -115,7 +117,7 @@ def rate_gradient(
 
     Args:
         grad: dL/dr, [B, C, H, W] or [B, F].
-        slope, slope_input, mean_input: of `Pass`, same shape.
+        slope, slope_input, mean_input: of `Pass`, same shape; the last two are read with a normalisation only.
         norm: γ, μ and 1/σ of the normalisation of z, [C] each; None without one.
         dtype: of the gradient returned.
 

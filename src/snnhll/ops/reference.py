@@ -33,6 +33,7 @@ def lif_pass(
     gate: Tensor | None = None,
     pool: int = 1,
     gradient: bool = True,
+    input_means: bool = True,
 ) -> Pass:
     """Run T steps of (3-1, 3-2) on the current z * scale + shift; see `snnhll.ops.lif_pass`."""
     dtype = compute_dtype(z)
@@ -55,14 +56,18 @@ def lif_pass(
         if gradient:
             derivative = surrogate.derivative(x)
             slope += derivative
-            slope_input += derivative * raw
+            if input_means:
+                slope_input += derivative * raw
     spikes = torch.stack(sent)
     output_rate = torch.zeros_like(sent[0], dtype=dtype)
     for step in sent:  # in the order of time: a sum whose rounding the fast paths can repeat exactly
         output_rate += step
-    if not gradient:
-        return Pass(spikes, output_rate / steps, rate / steps, None, None, None)
-    return Pass(spikes, output_rate / steps, rate / steps, slope / steps, slope_input / steps, z.to(dtype).mean(0))
+    means: list[Tensor | None] = [None, None, None]
+    if gradient:
+        means[0] = slope / steps
+        if input_means:
+            means[1:] = slope_input / steps, z.to(dtype).mean(0)
+    return Pass(spikes, output_rate / steps, rate / steps, *means)
 
 
 @torch.no_grad()
@@ -99,8 +104,8 @@ def lif_sequence(
 def rate_gradient(
     grad: Tensor,
     slope: Tensor,
-    slope_input: Tensor,
-    mean_input: Tensor,
+    slope_input: Tensor | None,
+    mean_input: Tensor | None,
     norm: tuple[Tensor, Tensor, Tensor] | None,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor | None, Tensor]:
@@ -111,6 +116,8 @@ def rate_gradient(
     grad_beta = grad_y.sum(others)
     if norm is None:
         return grad_y.to(dtype), None, grad_beta
+    assert slope_input is not None
+    assert mean_input is not None
     terms = normalisation_terms(norm, grad_beta, (grad * slope_input).sum(others), grad.numel() // grad.shape[1])
     factor, constant, linear = (x.view(per_channel) for x in terms[:3])
     return ((grad_y - constant - mean_input * linear) * factor).to(dtype), terms.grad_gamma, grad_beta

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -25,12 +26,16 @@ class Shape(NamedTuple):
 
 def shape_of(surrogate: Surrogate) -> Shape:
     """Return the shape of a surrogate whose class is one of COMPILED_SURROGATES."""
-    p = surrogate.parameter
-    shapes = {
+    return _shape(type(surrogate), surrogate.parameter)
+
+
+@functools.cache
+def _shape(kind: type[Surrogate], p: float) -> Shape:
+    shapes: dict[type[Surrogate], tuple[float, float]] = {
         Sigmoid: (p, p / math.log(2)),
         Boxcar: (1 / (2 * p), p),
         Triangle: (1 / p, 1 / p),
         Exponential: (p, p / math.log(2)),
         Arctangent: (p / 2, math.pi / 2 * p),
     }
-    return Shape(type(surrogate).__name__, *shapes[type(surrogate)])
+    return Shape(kind.__name__, *shapes[kind])

@@ -40,7 +40,7 @@ class Pass(NamedTuple):
     slope: Tensor | None
     """Mean over T of the surrogate derivative at u[t] - v_th. [B, C, H, W]; None without gradient, as the next two."""
     slope_input: Tensor | None
-    """Mean over T of derivative times z[t]. [B, C, H, W]"""
+    """Mean over T of derivative times z[t]. [B, C, H, W]; None without input_means, as the next one."""
     mean_input: Tensor | None
     """Mean over T of z[t]. [B, C, H, W]"""
 

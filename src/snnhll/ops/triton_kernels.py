@@ -70,6 +70,7 @@ def lif_pass(  # type: ignore[no-untyped-def]
     GATED: tl.constexpr,
     AVERAGED: tl.constexpr,
     GRADIENT: tl.constexpr,
+    INPUT_MEANS: tl.constexpr,
     CONSTANT: tl.constexpr,
     LAST: tl.constexpr,
     POOL: tl.constexpr,
@@ -123,8 +124,9 @@ def lif_pass(  # type: ignore[no-untyped-def]
         if GRADIENT:
             derivative = _shape_of(over, sharpness, KIND)
             slopes += derivative
-            inputs += derivative * raw
-            total += raw
+            if INPUT_MEANS:
+                inputs += derivative * raw
+                total += raw
         spikes += sent_size
         if not CONSTANT:
             z += size
@@ -134,6 +136,7 @@ def lif_pass(  # type: ignore[no-untyped-def]
         tl.store(output_rate + sent_at, tl.div_rn(arrived, duration), complete)
     if GRADIENT:
         tl.store(slope + at, slopes * peak / duration, inside)
+    if INPUT_MEANS:
         tl.store(slope_input + at, inputs * peak / duration, inside)
         # the mean of T equal numbers is that number, without rounding
         mean = tl.load(z + at, inside, 0.0).to(tl.float32) if CONSTANT else total / duration

@@ -11,7 +11,6 @@ from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 from snnhll.build import NonNegative, Range
 
@@ -46,6 +45,7 @@ class Adam:
         self.decoupled = decoupled
         self.param_groups: list[dict[str, Any]] = [{"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}]
         self.moments: dict[int, Moments] = {}
+        self.steps: Tensor | None = None  # taken by each parameter; the moments have views of it
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients; they are always set to none."""
@@ -55,24 +55,26 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """Move every parameter that has a gradient."""
-        due = [i for i, parameter in enumerate(self.params) if parameter.grad is not None]
-        moments = [self._moments(i) for i in due]
+        grads = {i: p.grad for i, p in enumerate(self.params) if p.grad is not None}
+        if not grads:
+            return
+        moments = [self._moments(i) for i in grads]
+        self._count(list(grads))
+        update = torch._fused_adamw_ if self.decoupled else torch._fused_adam_
         (group,) = self.param_groups
-        adam(
-            [self.params[i] for i in due],
-            [grad for i in due if (grad := self.params[i].grad) is not None],
+        update(
+            [self.params[i] for i in grads],
+            list(grads.values()),
             [m.first for m in moments],
             [m.second for m in moments],
-            [],
+            [],  # the largest second moments so far, which amsgrad would keep
             [m.step for m in moments],
-            fused=True,
-            decoupled_weight_decay=self.decoupled,
-            amsgrad=False,
+            lr=group["lr"],
             beta1=group["betas"][0],
             beta2=group["betas"][1],
-            lr=group["lr"],
             weight_decay=group["weight_decay"],
             eps=group["eps"],
+            amsgrad=False,
             maximize=False,
         )
 
@@ -86,7 +88,7 @@ class Adam:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what `state_dict()` returned."""
         self.param_groups = [dict(group) for group in state_dict["param_groups"]]
-        self.moments = {}
+        self.moments, self.steps = {}, None
         for i, saved in state_dict["moments"].items():
             for here, there in zip(self._moments(i), saved, strict=True):
                 here.copy_(there)
@@ -95,6 +97,16 @@ class Adam:
         """Moments of parameter i, in its memory order; zero before its first step."""
         if i not in self.moments:
             like = self.params[i]
-            step = torch.zeros((), dtype=torch.float32, device=like.device)
-            self.moments[i] = Moments(step, torch.zeros_like(like), torch.zeros_like(like))
+            if self.steps is None:
+                self.steps = torch.zeros(len(self.params), dtype=torch.float32, device=like.device)
+            self.moments[i] = Moments(self.steps[i], torch.zeros_like(like), torch.zeros_like(like))
         return self.moments[i]
+
+    def _count(self, due: list[int]) -> None:
+        """Count a step of these parameters: of all of them in one call, as is the rule."""
+        assert self.steps is not None
+        if len(due) == len(self.params):
+            self.steps += 1
+        else:
+            for i in due:
+                self.moments[i].step.add_(1)

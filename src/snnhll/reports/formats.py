@@ -96,11 +96,13 @@ def to_markdown(table: Table) -> str:
     body = [headings, ["---"] * len(headings), *lines]
     text = "\n".join("| " + " | ".join(line) + " |" for line in body)
     notes = "".join(f"\n- {note}" for note in table.notes)
-    return f"## {table.title}\n\n{_settings(table)}{text}\n" + (f"{notes}\n" if notes else "")
+    made_by = f"`{command(table)}`\n\n" if command(table) else ""
+    return f"## {table.title}\n\n{made_by}{text}\n" + (f"{notes}\n" if notes else "")
 
 
-def _settings(table: Table) -> str:
-    return f"`{table.name}` with `{table.settings}`\n\n" if table.settings else ""
+def command(table: Table) -> str | None:
+    """Return the command that makes the runs of a table; None where they were made one by one."""
+    return f"snnhll sweep {table.name} {table.settings}" if table.settings else None
 
 
 def to_tex(table: Table) -> str:
@@ -187,9 +189,10 @@ def to_html(table: Table) -> str:
     lines = _lines(table, cells, lambda cell: f"<strong>{cell}</strong>", html.escape)
     body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in lines)
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
-    settings = f"<p><code>snnhll sweep {table.name} {html.escape(table.settings)}</code></p>" if table.settings else ""
+    made_by = command(table)
+    shown = f"<p><code>{html.escape(made_by)}</code></p>" if made_by else ""
     return (
-        f'{settings}<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
+        f'{shown}<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
         f"<ul>{notes}</ul>"
     )
 

@@ -227,12 +227,19 @@ def _standing_notes(table: Table) -> list[str]:
     notes = []
     if table.runs:
         notes.append("Ours: mean ± sample standard deviation over n seeds; last epoch, on the test images.")
+        notes.append(_effort(table.runs))
     if any(row.best for row in table.rows):
         each = " on each task" if len({row.task for row in table.rows}) > 1 else ""
         notes.append(f"Best of the complete rows{each}: in bold, on the terminal with *.")
     if any(row.p is not None for row in table.rows):
         notes.append("p: two-sided paired t-test over seeds against the best row, corrected for their number (Holm).")
     return notes
+
+
+def _effort(runs: Sequence[Run]) -> str:
+    """Return how long the runs took and on what."""
+    hours = sum(run.result.wall_seconds or 0 for run in runs) / 3600
+    return f"{len(runs)} runs, {hours:.1f} hours in all, on {'; '.join(sorted({run.result.device for run in runs}))}."
 
 
 def of_runs(folders: Sequence[Path], metric: str, group_by: Sequence[str]) -> Table:

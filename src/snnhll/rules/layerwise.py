@@ -6,8 +6,8 @@ from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from snnhll.losses.cross_entropy import cross_entropy
 from snnhll.networks.network import Network
 from snnhll.optimizers.optimizer import Optimizer
 from snnhll.rules.pieces import Piece, run_piece
@@ -17,7 +17,7 @@ from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct, descend
 def learn_readout(network: Network, optimizer: Optimizer, received: Tensor, labels: Tensor) -> Metrics:
     """Train the readout on its detached input [S, B, ...], one cross-entropy a step; it predicts by their mean."""
     logits = network.classify(received)
-    loss = F.cross_entropy(logits.flatten(0, 1), labels.expand(len(logits), -1).flatten()) * len(logits)
+    loss = cross_entropy(logits.flatten(0, 1), labels)
     descend(optimizer, loss)
     return {"readout/pred": loss.detach(), "correct": correct(logits.mean(0), labels)}
 

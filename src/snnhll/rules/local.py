@@ -106,7 +106,7 @@ class LocalRule(Rule):
 
     def prepare(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
         """Return what the losses of every layer need of a batch."""
-        return self.losses[0].prepare(Batch(self.network.normalised(images), labels, self.network.classes))
+        return self.losses[0].prepare(Batch(images, labels, self.network.classes, self.network.normalised))
 
     def learn_layer(self, unit: Unit, signal: Signal, targets: dict[str, Any], metrics: Metrics) -> Signal:
         """Let one layer learn from the signal it receives, adding its losses to `metrics`. Returns what it sends on.
@@ -122,13 +122,14 @@ class LocalRule(Rule):
         steps = self.network.steps
         if self.update == "rate":
             rate, outgoing = rate_forward(block, signal, steps)
-            return Activity(rate.unsqueeze(0), rate, signal.rate), outgoing
+            return Activity.on_rates(rate, signal.rate), outgoing
         spikes = block(signal.spikes, steps, through_time=self.update == "final")
         rate = spikes.mean(0)
         with torch.no_grad():
             sent = block.transmit(spikes.detach(), block.gate(spikes[0])).to(self.network.precision)
-        seen = rate.unsqueeze(0) if self.update == "final" else spikes
-        return Activity(seen, rate, signal.rate), Signal.of(sent)
+        if self.update == "final":
+            return Activity.on_rates(rate, signal.rate), Signal.of(sent)
+        return Activity(spikes, rate, signal.rate), Signal.of(sent)
 
     def learn_readout(self, signal: Signal, labels: Tensor) -> Metrics:
         """Train the readout on spikes step by step (accumulate) or on their rate, and predict by the mean over time."""
@@ -181,7 +182,7 @@ class LocalRule(Rule):
 
     @torch.no_grad()
     def similarities(self, images: Tensor, labels: Tensor) -> list[Similarity]:
-        batch = Batch(self.network.normalised(images), labels, self.network.classes)
+        batch = Batch(images, labels, self.network.classes, self.network.normalised)
         with evaluating(self):
             rates = self.network.infer(images).rates
         found = (unit.loss.similarity_of(rate.float(), batch) for unit, rate in zip(self.units, rates, strict=True))
