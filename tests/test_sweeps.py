@@ -15,10 +15,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from hydra.core.hydra_config import HydraConfig
 
 from snnhll.cli.main import main
 from snnhll.config import conf_dir, identity
@@ -185,12 +187,25 @@ def test_a_run_that_another_worker_holds_is_left_and_taken_up_when_that_worker_e
     assert held.state() == "finished"
 
 
+NOISY = "metric: accuracy_drop\nseeds: 1\nrows:\n" + "".join(
+    f"  - {{name: {name}, overrides: [loss=pred], noise: [noise=gaussian, noise.std={std}]}}\n"
+    for name, std in (("weak", 0.1), ("strong", 0.6))
+)
+
+
+def test_a_launched_run_is_evaluated_under_the_noise_of_every_row_that_shares_it(
+    sweep_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(sweep_file(NOISY), tmp_path / "out")
+    tasks = launch.tasks_of(plan.jobs)
+    assert len(tasks) == 1
+    monkeypatch.setattr(HydraConfig, "get", lambda: SimpleNamespace(job=SimpleNamespace(num=0)))
+    launch.perform("mine", tasks, {"threads": 1})
+    assert [job.state() for job in plan.jobs] == ["finished", "finished"]
+
+
 def test_rows_that_share_a_run_train_it_once_even_when_repeated_by_force(sweep_file: Any, tmp_path: Path) -> None:
-    rows = "".join(
-        f"  - {{name: {name}, overrides: [loss=pred], noise: [noise=gaussian, noise.std={std}]}}\n"
-        for name, std in (("weak", 0.1), ("strong", 0.6))
-    )
-    file = sweep_file(f"metric: accuracy_drop\nseeds: 1\nrows:\n{rows}")
+    file = sweep_file(NOISY)
     begun: list[str] = []
 
     class Epochs(runner.Tracker):

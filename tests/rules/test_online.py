@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -95,9 +96,22 @@ def test_ottt_with_one_layer_is_bptt_of_the_losses_of_all_steps(
 ) -> None:
     net, plain = make_network(spec), make_network(spec)
     images, labels = make_batch()
-    OTTTRule(net, sgd).step(images, labels)
+    metrics = OTTTRule(net, sgd).step(images, labels)
     _, out = layers_by_hand(plain, simulate, images, through_time=True, cut=False)
-    assert_gradients(net, gradients(plain, step_losses(plain, out[-1], labels)))
+    loss = step_losses(plain, out[-1], labels)
+    torch.testing.assert_close(metrics["readout/pred"], loss.detach())
+    assert_gradients(net, gradients(plain, loss))
+
+
+@pytest.mark.parametrize("make_rule", [SLTTRule, partial(SLTTRule, backward_steps=1), EpropRule, FELLRule, DECOLLERule])
+def test_the_loss_it_reports_is_that_of_all_steps(
+    make_network: MakeNetwork, make_batch: MakeBatch, simulate: Simulate, make_rule: Any
+) -> None:
+    net, plain = make_network("64-12-9-n"), make_network("64-12-9-n")
+    images, labels = make_batch()
+    metrics = make_rule(net, sgd).double().step(images, labels)
+    _, out = layers_by_hand(plain, simulate, images, through_time=False, cut=True)
+    torch.testing.assert_close(metrics["readout/pred"], step_losses(plain, out[-1], labels).detach())
 
 
 def test_ottt_by_hand(make_network: MakeNetwork, make_batch: MakeBatch) -> None:

@@ -29,7 +29,7 @@ from snnhll.config import compose
 from snnhll.errors import UserError, nearest
 from snnhll.sweeps.definition import describe, names, read, tables
 from snnhll.sweeps.estimate import measured_speed, seconds_left, spoken
-from snnhll.sweeps.jobs import Job, Plan, check_jobs, plan, unique
+from snnhll.sweeps.jobs import Job, Plan, check_jobs, plan
 from snnhll.sweeps.launch import LAUNCHING, launch
 from snnhll.sweeps.memo import remember
 
@@ -97,7 +97,7 @@ def _launched(planned: Plan, preset: Sequence[str]) -> dict[str, str]:
             if not any(job.folder.path.exists() for job in todo):
                 raise
             print(f"the launcher broke off: {error}", file=sys.stderr)  # what became of the jobs is in their folders
-    return {job.label: _why(job) for job in unique(todo) if job.state() != "finished"}
+    return {job.label: _why(job) for job in todo if job.state() != "finished"}
 
 
 def _why(job: Job) -> str:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from snnhll.networks.network import Network
 from snnhll.rules.course import Course
-from snnhll.rules.online import OnlineRule
+from snnhll.rules.online import OnlineRule, Said
 from snnhll.rules.rule import MakeOptimizer, Outcome
 
 
@@ -30,7 +30,7 @@ class DECOLLERule(OnlineRule):
         readouts: list[nn.Module] = [nn.Linear(size, network.classes).requires_grad_(False) for size in sizes]
         super().__init__(network, make_optimizer, update, readouts)
 
-    def learn_step(self, x: Tensor, labels: Tensor, courses: list[Course], t: int) -> Tensor:
+    def learn_step(self, x: Tensor, labels: Tensor, courses: list[Course], t: int) -> Said:
         wanted = F.one_hot(labels, self.network.classes)
         for course, readout in zip(courses, self.heads, strict=True):
             spikes = course.step(x)

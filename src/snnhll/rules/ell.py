@@ -17,7 +17,7 @@ from snnhll.losses.prediction import PredictionLoss
 from snnhll.networks.network import Network
 from snnhll.rules.course import Course
 from snnhll.rules.layerwise import LayerwiseRule
-from snnhll.rules.online import OnlineRule
+from snnhll.rules.online import OnlineRule, Said
 from snnhll.rules.pieces import Piece
 from snnhll.rules.rule import MakeOptimizer, Metrics, Outcome, descend
 
@@ -59,7 +59,7 @@ class FELLRule(OnlineRule):
     ) -> None:
         super().__init__(network, make_optimizer, update, classifiers(network, head_size))
 
-    def learn_step(self, x: Tensor, labels: Tensor, courses: list[Course], t: int) -> Tensor:
+    def learn_step(self, x: Tensor, labels: Tensor, courses: list[Course], t: int) -> Said:
         for course, head in zip(courses, self.heads, strict=True):
             spikes = course.step(x)
             (loss_of_steps(head, spikes.unsqueeze(0), labels) / self.network.steps).backward()

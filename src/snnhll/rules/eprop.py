@@ -18,7 +18,7 @@ from torch import Tensor
 from snnhll.networks.network import Network
 from snnhll.rules.course import Course
 from snnhll.rules.feedback import Broadcast, output_error
-from snnhll.rules.online import OnlineRule
+from snnhll.rules.online import OnlineRule, Said
 from snnhll.rules.rule import MakeOptimizer
 
 
@@ -36,16 +36,16 @@ class EpropRule(OnlineRule):
         self.symmetric = feedback == "symmetric"
         self.feedback = Broadcast(network)
 
-    def learn_step(self, x: Tensor, labels: Tensor, courses: list[Course], t: int) -> Tensor:
+    def learn_step(self, x: Tensor, labels: Tensor, courses: list[Course], t: int) -> Said:
         sent = []
         for course in courses:
             sent.append(course.send(course.step(x.detach())))
             x = sent[-1]
-        logits = self.learn_readout_step(x, labels)
-        error = output_error(logits, labels) / self.network.steps
+        said = self.learn_readout_step(x.detach(), labels)
+        error = output_error(said[0], labels) / self.network.steps
         signals = [self.signal(i, error).to(s.dtype) for i, s in enumerate(sent)]
         torch.autograd.backward(sent, signals)
-        return logits
+        return said
 
     def signal(self, i: int, error: Tensor) -> Tensor:
         """Return the learning signal of block i, shaped as what it sends, for an output error [B, classes]."""

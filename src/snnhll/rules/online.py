@@ -18,6 +18,8 @@ from snnhll.rules.course import Course, leak, run_courses
 from snnhll.rules.requirements import alike_at_every_step
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct
 
+Said = tuple[Tensor, Tensor]  # logits [B, classes] of one step, and their loss CE(y, y[t]) / T
+
 
 class OnlineRule(Rule):
     """The loop over time. `traced`: whether gradients carry what earlier steps did (snnhll/rules/course.py).
@@ -54,22 +56,28 @@ class OnlineRule(Rule):
         value = total.new_zeros(())
         optimizer.zero_grad(set_to_none=True)
         for t in range(net.steps):
-            logits = self.learn_step(coded[t % len(coded)], labels, courses, t)
+            logits, loss = self.learn_step(coded[t % len(coded)], labels, courses, t)
             if self.update == "online":
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
             total += logits
-            value += F.cross_entropy(logits, labels) / net.steps
+            value += loss
         if self.update == "accumulate":
             optimizer.step()
         return {"readout/pred": value, "correct": correct(total, labels)}
 
     @abstractmethod
-    def learn_step(self, x: Tensor, labels: Tensor, courses: list[Course], t: int) -> Tensor:
-        """Run step t on input x [B, ...], add its gradients, and return the detached logits [B, classes]."""
+    def learn_step(self, x: Tensor, labels: Tensor, courses: list[Course], t: int) -> Said:
+        """Run step t on input x [B, ...], add its gradients, and return what the readout said, detached."""
 
-    def learn_readout_step(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Add the readout's gradient for its input x [B, ...] of one step, and return its detached logits."""
-        logits = self.network.classify(x.detach())
-        (F.cross_entropy(logits, labels) / self.network.steps).backward()
-        return logits.detach()
+    def readout(self, x: Tensor, labels: Tensor) -> Said:
+        """Return what the readout says of its input x [B, ...] of one step."""
+        logits = self.network.classify(x)
+        return logits, F.cross_entropy(logits, labels) / self.network.steps
+
+    def learn_readout_step(self, x: Tensor, labels: Tensor) -> Said:
+        """Add the gradient of the readout's loss for its input x [B, ...] of one step, which reaches what x comes from;
+        return what it said, detached."""
+        logits, loss = self.readout(x, labels)
+        loss.backward()
+        return logits.detach(), loss.detach()

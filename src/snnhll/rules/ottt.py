@@ -9,18 +9,15 @@ trainer.update=accumulate is OTTT_A, online is OTTT_O. The paper normalises by w
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from snnhll.rules.course import Course
-from snnhll.rules.online import OnlineRule
+from snnhll.rules.online import OnlineRule, Said
 
 
 class OTTTRule(OnlineRule):
     """Spatial gradients of every step, with presynaptic traces."""
 
-    def learn_step(self, x: Tensor, labels: Tensor, courses: list[Course], t: int) -> Tensor:
+    def learn_step(self, x: Tensor, labels: Tensor, courses: list[Course], t: int) -> Said:
         for course in courses:
             x = course.send(course.step(x))
-        logits = self.network.classify(x)
-        (F.cross_entropy(logits, labels) / self.network.steps).backward()
-        return logits.detach()
+        return self.learn_readout_step(x, labels)

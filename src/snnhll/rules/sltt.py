@@ -14,6 +14,7 @@ from snnhll.build import PositiveInt
 from snnhll.errors import UserError
 from snnhll.networks.network import Network
 from snnhll.rules.course import Course
+from snnhll.rules.online import Said
 from snnhll.rules.ottt import OTTTRule
 from snnhll.rules.rule import MakeOptimizer, Metrics
 
@@ -41,10 +42,10 @@ class SLTTRule(OTTTRule):
             self.chosen = set(torch.randperm(self.network.steps)[: self.count].tolist())
         return super().step(images, labels)
 
-    def learn_step(self, x: Tensor, labels: Tensor, courses: list[Course], t: int) -> Tensor:
+    def learn_step(self, x: Tensor, labels: Tensor, courses: list[Course], t: int) -> Said:
         if t in self.chosen:
             return super().learn_step(x, labels, courses, t)
         with torch.no_grad():
             for course in courses:
                 x = course.send(course.step(x))
-            return self.network.classify(x)
+            return self.readout(x, labels)

@@ -31,11 +31,14 @@ SLOT_POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker must know of a job. config: as it was planned, whatever has changed on the disk since."""
+    """What a worker must know of a run. config: as it was planned, whatever has changed on the disk since.
+
+    noises: those of all rows that share the run.
+    """
 
     label: str
     row: str
-    noise: list[str]
+    noises: list[list[str]]
     overrides: list[str]
     config: Config
 
@@ -55,8 +58,7 @@ def launch(jobs: Sequence[Job], sweep: str, preset: Sequence[str]) -> None:
 
     version.setbase("1.3")
     GlobalHydra.instance().clear()
-    jobs = unique(jobs)
-    tasks = [Task(job.label, job.row.name, job.row.noise, job.overrides, job.config) for job in jobs]
+    jobs, tasks = unique(jobs), tasks_of(jobs)
     chosen = [o for o in preset if o.startswith("launcher=")]
     try:
         hydra = Hydra.create_main_hydra2("snnhll", create_config_search_path(str(conf_dir())))
@@ -78,6 +80,14 @@ def launch(jobs: Sequence[Job], sweep: str, preset: Sequence[str]) -> None:
         _ = job.return_value  # raises what a worker could not handle itself
 
 
+def tasks_of(jobs: Sequence[Job]) -> list[Task]:
+    """Return a task for every run of `jobs`."""
+    noises: dict[Path, list[list[str]]] = {}
+    for job in jobs:
+        noises.setdefault(job.folder.path, []).extend([job.row.noise] if job.row.noise else [])
+    return [Task(job.label, job.row.name, noises[job.folder.path], job.overrides, job.config) for job in unique(jobs)]
+
+
 def perform(sweep: str, tasks: Sequence[Task], node: Any) -> None:
     """Do one job in a worker. A failure stays in the run folder; a run that another worker holds is left to it."""
     from hydra.core.hydra_config import HydraConfig
@@ -91,8 +101,8 @@ def perform(sweep: str, tasks: Sequence[Task], node: Any) -> None:
     try:
         with one_gpu(config["device"]):
             result = run(labelled(config, sweep, task.row), task.overrides, Tracker(), keep_failure=True)
-            if task.noise:
-                measure_noise(Path(result.run_dir), task.noise)
+            for noise in task.noises:
+                measure_noise(Path(result.run_dir), noise)
         print(f"finished: {task.label}: test accuracy {result.test_accuracy:.2%}", flush=True)
     except BusyError:
         print(f"left to another worker: {task.label}", flush=True)
