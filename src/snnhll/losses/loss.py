@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from snnhll.losses.features import pooled
 
 
-def alone(x: Tensor, dim: int = 0) -> Tensor:
-    """Return x, which has the samples of the whole batch already."""
-    return x
+def as_given(pixels: Tensor) -> Tensor:
+    """Return pixels that are normalised already."""
+    return pixels
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Batch:
     pixels: Tensor
     labels: Tensor
     classes: int
-    normalise: Callable[[Tensor], Tensor] = alone
+    normalise: Callable[[Tensor], Tensor] = as_given
 
     @cached_property
     def images(self) -> Tensor:
@@ -70,6 +70,11 @@ class Similarity:
     features: Tensor
     labels: Tensor
     numbers: dict[str, float]
+
+
+def alone(x: Tensor, dim: int = 0) -> Tensor:
+    """Return x, which has the samples of the whole batch already."""
+    return x
 
 
 class Loss(nn.Module, ABC):

@@ -240,7 +240,8 @@ def _effort(runs: Sequence[Run]) -> str:
     """Return how long the runs took and on what; a run that rows share counts once."""
     results = {run.result.run_dir: run.result for run in runs}.values()
     hours = sum(result.wall_seconds or 0 for result in results) / 3600
-    return f"{len(results)} runs, {hours:.1f} hours in all, on {'; '.join(sorted({r.device for r in results}))}."
+    count = f"{len(results)} run{'s' * (len(results) > 1)}"
+    return f"{count}, {hours:.1f} hours in all, on {'; '.join(sorted({r.device for r in results}))}."
 
 
 def of_runs(folders: Sequence[Path], metric: str, group_by: Sequence[str]) -> Table:

@@ -60,7 +60,7 @@ class STDPRule(Rule):
         offset: NonNegative = 1.0,
         w_max: Positive = 1.0,
         total: Annotated[float, Range(0, 1, open_low=True)] = 0.02,
-        homeostasis: NonNegative = 0.1,
+        homeostasis: NonNegative = 1.0,
         activity: Annotated[float, Range(0, 1, open_low=True)] = 1.0,
         memory: Fraction = 0.99,
     ) -> None:
