@@ -175,48 +175,40 @@ def _after(neuron: Neuron, u: Any, x: Any) -> Any:
 
 
 @_inner
+def _advance(neuron, u, on, state, spikes, i):  # type: ignore[no-untyped-def]
+    """Fire, count and reset neuron i, whose membrane has come to u; return u - v_th."""
+    x = u - neuron.v_th
+    spikes[i] = on[i] if x >= np.float32(0.0) else on.dtype.type(0)
+    state[1, i] += np.float32(1.0) if x >= np.float32(0.0) else np.float32(0.0)
+    state[0, i] = _after(neuron, u, x)
+    return x
+
+
+@_inner
 def _step(neuron, z, on, scale, shift, state, spikes):  # type: ignore[no-untyped-def]
     """One step of one run: `on` is what a spike is sent as, `state` holds membrane and sums over time as in `_run`."""
-    v, count = state[0], state[1]
-    off = on.dtype.type(0)
     for i in range(spikes.size):
-        u = _membrane(neuron, v[i], _widen(z[i]) * scale[i] + shift[i])
-        x = u - neuron.v_th
-        spikes[i] = on[i] if x >= np.float32(0.0) else off
-        count[i] += np.float32(1.0) if x >= np.float32(0.0) else np.float32(0.0)
-        v[i] = _after(neuron, u, x)
+        _advance(neuron, _membrane(neuron, state[0, i], _widen(z[i]) * scale[i] + shift[i]), on, state, spikes, i)
 
 
 @_inner
 def _step_with_slope(surrogate, neuron, z, on, scale, shift, state, spikes):  # type: ignore[no-untyped-def]
     """`_step`, and the sum over time that a rate-based gradient needs."""
-    v, count, slope = state[0], state[1], state[2]
-    off = on.dtype.type(0)
     for i in range(spikes.size):
-        u = _membrane(neuron, v[i], _widen(z[i]) * scale[i] + shift[i])
-        x = u - neuron.v_th
-        spikes[i] = on[i] if x >= np.float32(0.0) else off
-        count[i] += np.float32(1.0) if x >= np.float32(0.0) else np.float32(0.0)
-        v[i] = _after(neuron, u, x)
-        slope[i] += _shape_of(surrogate, x)
+        u = _membrane(neuron, state[0, i], _widen(z[i]) * scale[i] + shift[i])
+        state[2, i] += _shape_of(surrogate, _advance(neuron, u, on, state, spikes, i))
 
 
 @_inner
 def _step_with_inputs(surrogate, neuron, z, on, scale, shift, state, spikes):  # type: ignore[no-untyped-def]
     """`_step_with_slope`, and the sums that the gradient through a normalisation of z needs besides."""
-    v, count, slope, slope_input, total = state[0], state[1], state[2], state[3], state[4]
-    off = on.dtype.type(0)
     for i in range(spikes.size):
         raw = _widen(z[i])
-        u = _membrane(neuron, v[i], raw * scale[i] + shift[i])
-        x = u - neuron.v_th
-        spikes[i] = on[i] if x >= np.float32(0.0) else off
-        count[i] += np.float32(1.0) if x >= np.float32(0.0) else np.float32(0.0)
-        v[i] = _after(neuron, u, x)
-        derivative = _shape_of(surrogate, x)
-        slope[i] += derivative
-        slope_input[i] += derivative * raw
-        total[i] += raw
+        u = _membrane(neuron, state[0, i], raw * scale[i] + shift[i])
+        derivative = _shape_of(surrogate, _advance(neuron, u, on, state, spikes, i))
+        state[2, i] += derivative
+        state[3, i] += derivative * raw
+        state[4, i] += raw
 
 
 @_inner
