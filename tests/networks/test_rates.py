@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from snnhll.networks.block import Block
-from snnhll.networks.rates import Signal, _by_autograd, _compiled, rate_forward, rate_inference
+from snnhll.networks.rates import Signal, _by_autograd, _compiled, rate_forward, rate_inference, rate_of
 from snnhll.networks.spec import Layer
 from snnhll.neurons.lif import LIF
 from snnhll.surrogates.exponential import Exponential
@@ -238,3 +238,24 @@ def test_bfloat16_signals_stay_bfloat16_and_gradients_float32(layer: Layer) -> N
         assert outgoing.spikes.dtype == torch.bfloat16
         found = gradients(rate, b, arriving(layer, torch.float32))
         assert {g.dtype for g in found.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_rate_of_spikes_is_exact_and_its_gradient_the_same_at_every_step(dtype: torch.dtype) -> None:
+    """300 steps: a sum in bfloat16 would stop at 256."""
+    spikes = (torch.rand(300, 2, 5, generator=torch.Generator().manual_seed(3)) < 0.99).to(dtype).requires_grad_()
+    rate = rate_of(spikes)
+    assert torch.equal(rate.double(), (spikes.double().sum(0) / 300).to(rate.dtype).double())
+    weight = torch.arange(10.0, dtype=rate.dtype).view(2, 5)
+    (rate * weight).sum().backward()
+    assert spikes.grad is not None
+    assert torch.equal(spikes.grad, (weight / 300).to(dtype).expand(300, 2, 5))
+
+
+@EVERY_NORM
+def test_spikes_in_bfloat16_of_a_block_are_those_of_the_same_sums(norm: Any) -> None:
+    b = block(LAYERS["conv"], norm, torch.float32)
+    x = signal(LAYERS["conv"], STEPS, torch.bfloat16).spikes
+    spikes = b(x, STEPS, through_time=True)
+    assert spikes.dtype == torch.bfloat16
+    assert torch.equal(spikes.float(), b.neuron(b.normalised(b.synapse(x)), STEPS))

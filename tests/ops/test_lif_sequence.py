@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from snnhll.errors import UserError
+from snnhll.networks.norm import BatchNorm
 from snnhll.ops import LIFSettings, lif_sequence, reference
 from snnhll.surrogates.arctangent import Arctangent
 from snnhll.surrogates.boxcar import Boxcar
@@ -88,6 +89,59 @@ def test_fast_is_the_reference(
     rounding = {torch.float32: 1e-5, torch.bfloat16: 2**-7}[dtype]  # one step of the stored precision
     torch.testing.assert_close(grad, true_grad, rtol=rounding, atol=1e-5)
     assert 0.05 < float(true_spikes.float().mean()) < 0.95
+
+
+def by_autograd(z: Tensor, steps: int, norm: BatchNorm, *how: object) -> Tensor:
+    """The reference's spikes of z scaled and shifted, with the gradient that autograd finds through the statistics."""
+    scale, shift = (x.view(-1, *(1,) * (z.dim() - 3)) for x in norm.affine(z)[:2])
+    y = norm(z)
+    return reference.lif_sequence((z.float() * scale + shift).detach() + (y - y.detach()), steps, *how)  # type: ignore[arg-type]
+
+
+@NEURONS
+@PATHS
+@pytest.mark.parametrize("inputs", [1, 6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [(24, 7, 9), (300,)], ids=["maps", "vectors"])
+@pytest.mark.parametrize("alike", [False, True], ids=["steps differ", "gradient alike at every step"])
+def test_normalisation_within_the_sequence(
+    neuron: LIFSettings, through_time: bool, detach_reset: bool, inputs: int, dtype: torch.dtype, size: tuple[int, ...],
+    alike: bool,
+) -> None:  # fmt: skip
+    draw = torch.Generator().manual_seed(9)
+    z = torch.randn(inputs, 8, *size, generator=draw).movedim(2, -1).contiguous().movedim(-1, 2)
+    z = (z * 1.5 + 0.7).to(dtype)
+    weights = torch.randn(1 if alike else 6, 8, *size, generator=draw).to(dtype).expand(6, -1, *size)
+    norm = BatchNorm(size[0])
+    with torch.no_grad():
+        norm.gamma.uniform_(0.5, 1.5, generator=draw)
+        norm.beta.uniform_(0.0, 0.8, generator=draw)
+    how = (neuron, Exponential(1.5), through_time, detach_reset)
+    spikes, grad = gradient(lambda x, steps: lif_sequence(x, steps, *how, norm), z, weights)
+    parameters = [norm.gamma.grad, norm.beta.grad]
+    norm.gamma.grad = norm.beta.grad = None
+    true_spikes, true_grad = gradient(lambda x, steps: by_autograd(x, steps, norm, *how), z, weights)
+    assert spikes.dtype == grad.dtype == dtype
+    assert torch.equal(spikes.float(), true_spikes)
+    assert 0.05 < float(true_spikes.mean()) < 0.95
+    exact = {torch.float32: 1e-5, torch.bfloat16: 2**-7}[dtype]  # the gradient is stored twice, each time rounded
+    for found, true in zip([grad, *parameters], [true_grad, norm.gamma.grad, norm.beta.grad], strict=True):
+        assert found is not None
+        assert true is not None
+        torch.testing.assert_close(found.float(), true.float(), rtol=0, atol=exact * float(true.float().abs().max()))
+
+
+def test_normalisation_with_running_statistics() -> None:
+    """In evaluation nothing is taken from the batch: the gradient is that of a fixed scale."""
+    z = torch.randn(4, 3, 20, generator=torch.Generator().manual_seed(2))
+    norm = BatchNorm(20).eval()
+    norm.running_mean.fill_(-0.5)
+    how = (SOFT, Exponential(), True, True)
+    weights = torch.ones(4, 3, 20)
+    spikes, grad = gradient(lambda x, steps: lif_sequence(x, steps, *how, norm), z, weights)
+    true_spikes, true_grad = gradient(lambda x, steps: reference.lif_sequence(norm(x), steps, *how), z, weights)
+    assert torch.equal(spikes, true_spikes)
+    torch.testing.assert_close(grad, true_grad)
 
 
 @pytest.mark.parametrize("surrogate", [Sigmoid(4.0), Boxcar(0.3), Triangle(0.7), Arctangent(2.0)], ids=lambda s: s.name)

@@ -74,8 +74,7 @@ class HSICLoss(Loss):
         return Global(centre(pixels, self.estimator), centre(labels, self.estimator))
 
     def forward(self, activity: Activity, target: Any) -> Tensor:
-        spikes = activity.spikes
-        z = self.features(spikes.flatten(0, 1)).unflatten(0, spikes.shape[:2])
+        z = self.features(activity.pooled(None)).unflatten(0, activity.spikes.shape[:2])
         return self.value(self.similarity(self.gathered(z, 1)), target)
 
     def similarity(self, z: Tensor) -> Tensor:

@@ -54,11 +54,13 @@ class Activity:
         return cls(rate.unsqueeze(0), rate, source, _pooled={None: rate})
 
     def pooled(self, side: int | None) -> Tensor:
-        """Return the spikes with maps average-pooled to `side`, [S * B, ...]; computed once for all terms that ask."""
-        if None not in self._pooled:
-            self._pooled[None] = self.spikes.flatten(0, 1)
+        """Return the spikes with maps average-pooled to `side`, [S * B, ...], in the precision of the rate.
+
+        Computed once for all terms that ask.
+        """
         if side not in self._pooled:
-            self._pooled[side] = pooled(self._pooled[None], side)
+            flat = self._pooled[None] if None in self._pooled else self.spikes.flatten(0, 1)
+            self._pooled[side] = pooled(flat, side).to(self.rate.dtype)
         return self._pooled[side]
 
 

@@ -49,8 +49,14 @@ class Block(nn.Module):
         return z.to(self.synapse.weight.dtype) if self.norm is None else self.norm(z)
 
     def forward(self, x: Tensor, steps: int, through_time: bool = False) -> Tensor:
-        """Return the spikes [T, B, ...], before dropout and pooling."""
-        return self.neuron(self.current(x), steps, through_time)
+        """Return the spikes [T, B, ...] in the precision of x, before dropout and pooling."""
+        return self.fire(self.synapse(x), steps, through_time).to(x.dtype)
+
+    def fire(self, z: Tensor, steps: int, through_time: bool = False) -> Tensor:
+        """Return the spikes [T, B, ...] of weighted sums z [S, B, ...]."""
+        if self.norm is not None:
+            return self.neuron(z, steps, through_time, self.norm)
+        return self.neuron(self.normalised(z), steps, through_time)
 
     @property
     def compiled(self) -> LIFSettings | None:
@@ -74,10 +80,11 @@ class Block(nn.Module):
 
     def transmit(self, spikes: Tensor, gate: Tensor | None) -> Tensor:
         """Return what the next layer receives of spikes [S, B, ...]: gated, then max-pooled."""
-        sent = spikes if gate is None else spikes * gate
+        gate = None if gate is None else gate.to(spikes.dtype)
         if self.layer.pool == 1:
-            return sent
-        return F.max_pool2d(sent.flatten(0, 1), self.layer.pool).unflatten(0, sent.shape[:2])
+            return spikes if gate is None else spikes * gate
+        # a step at a time, for the pooling writes eight bytes of index beside every value
+        return torch.stack([F.max_pool2d(s if gate is None else s * gate, self.layer.pool) for s in spikes])
 
 
 def dropout_mask(like: Tensor, p: float) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from snnhll.encodings.encoding import Encoding
 from snnhll.networks.block import Block, Norm
-from snnhll.networks.rates import Signal, rate_inference
+from snnhll.networks.rates import Signal, rate_inference, rate_of
 from snnhll.networks.residual import Residual
 from snnhll.networks.spec import Layer
 from snnhll.neurons.neuron import Neuron
@@ -99,19 +99,18 @@ class Network(nn.Module):
         _, between = rate_inference(block.first, signal, self.steps)
         with torch.no_grad():
             spikes = block.join(signal.spikes, between.spikes, self.steps)
-            sent = block.transmit(spikes, None).to(self.precision)
-        return spikes.mean(0), Signal.of(sent), block.received(signal.rate, between.rate)
+        return rate_of(spikes), Signal.of(block.transmit(spikes, None)), block.received(signal.rate, between.rate)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [B, classes], the mean over time of the readout; differentiable through time."""
-        return self.classify(self.spikes(images).mean(0))
+        return self.classify(rate_of(self.spikes(images)))
 
     def spikes(self, images: Tensor) -> Tensor:
         """Return what the readout receives, [T, B, ...], in one differentiable pass through time and layers."""
         x = self.encode(images)
         for block in self.blocks:
             spikes = block(x, self.steps, through_time=True)
-            x = block.transmit(spikes, block.gate(spikes[0].detach())).to(self.precision)
+            x = block.transmit(spikes, block.gate(spikes[0].detach()))
         return x
 
     @torch.no_grad()

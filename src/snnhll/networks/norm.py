@@ -37,6 +37,11 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
+    @property
+    def of_batch(self) -> bool:
+        """Whether μ and σ are those of what is normalised alone: in training, where no other process has a share."""
+        return self.training and self.across is None
+
     def forward(self, z: Tensor) -> Tensor:
         """Normalise z [S, B, C, ...] in float32; differentiable through the batch statistics."""
         flat = z.flatten(0, 1).to(self.gamma.dtype)

@@ -11,7 +11,7 @@ gradients do not flow through time. With D = dL/dr, x̂ the normalised current a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -32,7 +32,28 @@ class Signal:
     @staticmethod
     def of(spikes: Tensor) -> Signal:
         """Return the signal of spikes [S, B, ...]."""
-        return Signal(spikes, spikes[0] if len(spikes) == 1 else spikes.to(compute_dtype(spikes)).mean(0))
+        return Signal(spikes, spikes[0] if len(spikes) == 1 else rate_of(spikes))
+
+
+def rate_of(spikes: Tensor) -> Tensor:
+    """Return the mean over time [B, ...] of spikes [T, B, ...], in float32 whatever their precision; differentiable."""
+    return cast(Tensor, _Rate.apply(spikes))
+
+
+class _Rate(torch.autograd.Function):
+    """A mean of which no wider copy is made, and whose gradient, the same at every step, is not written out."""
+
+    @staticmethod
+    def forward(ctx: Any, spikes: Tensor) -> Tensor:
+        ctx.steps, ctx.dtype = len(spikes), spikes.dtype
+        total = spikes[0].to(compute_dtype(spikes), copy=True)
+        for step in spikes[1:]:
+            total += step
+        return total / len(spikes)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return (grads[0] / ctx.steps).to(ctx.dtype).expand(ctx.steps, *grads[0].shape)
 
 
 def rate_forward(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Signal]:
@@ -47,7 +68,7 @@ def rate_inference(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Si
     """Return rate and outgoing signal without anything kept for a gradient."""
     if block.compiled is None:
         spikes = block(signal.spikes, steps)
-        return spikes.mean(0), Signal.of(block.transmit(spikes, None).to(signal.spikes.dtype))
+        return rate_of(spikes), Signal.of(block.transmit(spikes, None))
     z = block.synapse(signal.spikes)
     scale, shift = (None, None) if block.norm is None else block.norm.affine(z)[:2]
     out = lif_pass(
@@ -90,9 +111,9 @@ def _by_autograd(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Sign
     with torch.no_grad():
         z = block.synapse(signal.spikes, weight).to(weight.dtype)
     z = z + (mean - mean.detach())
-    spikes = block.neuron(block.normalised(z), steps)
+    spikes = block.fire(z, steps).to(signal.spikes.dtype)
     sent = block.transmit(spikes.detach(), block.gate(spikes[0].detach()))
-    return spikes.mean(0), Signal.of(sent.to(signal.spikes.dtype))
+    return rate_of(spikes), Signal.of(sent)
 
 
 class _RateGradient(torch.autograd.Function):

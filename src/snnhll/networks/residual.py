@@ -51,7 +51,7 @@ class Residual(Block):
     def join(self, x: Tensor, between: Tensor, steps: int, through_time: bool = False) -> Tensor:
         """Return the output [T, B, ...] for input x [T, B, ...] and spikes `between` [T, B, ...] of the first layer."""
         spikes = self.neuron(self._driven(x, between), steps, through_time)
-        return self._joined(spikes, x, lambda shortcut: shortcut(x, steps, through_time))
+        return self._joined(spikes, x, lambda shortcut: shortcut(x, steps, through_time)).to(x.dtype)
 
     def trace(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         between = self.first.trace(x, steps)[1]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from snnhll.build import Positive, Range
 from snnhll.neurons.neuron import Neuron, State
-from snnhll.ops import LIFSettings, lif_sequence
+from snnhll.ops import BatchNormalisation, LIFSettings, lif_sequence
 from snnhll.surrogates.surrogate import Surrogate, spike
 
 Decay = Annotated[float, Range(0, 1, open_low=True)]
@@ -70,7 +70,9 @@ class LIF(Neuron):
             rest = u * (1 - fired) + self.settings.v_reset * fired
         return s, (rest,), u
 
-    def forward(self, current: Tensor, steps: int, through_time: bool = False) -> Tensor:
+    def forward(
+        self, current: Tensor, steps: int, through_time: bool = False, norm: BatchNormalisation | None = None
+    ) -> Tensor:
         if self.decay_logit is not None:
-            return super().forward(current, steps, through_time)
-        return lif_sequence(current, steps, self.settings, self.surrogate, through_time, self.detach_reset)
+            return super().forward(current, steps, through_time, norm)
+        return lif_sequence(current, steps, self.settings, self.surrogate, through_time, self.detach_reset, norm)

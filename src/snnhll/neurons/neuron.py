@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnhll.neurons.recording import Pieces, Recording, unfold
-from snnhll.ops import LIFSettings, check_steps
+from snnhll.ops import BatchNormalisation, LIFSettings, check_steps
 from snnhll.surrogates.surrogate import Surrogate
 
 State = tuple[Tensor, ...]
@@ -54,12 +54,16 @@ class Neuron(nn.Module, ABC):
         """The membrane potential at which the neuron fires, for pictures; None where that is no constant."""
         return None if self.compiled is None else self.compiled.v_th
 
-    def forward(self, current: Tensor, steps: int, through_time: bool = False) -> Tensor:
-        """Return spikes [T, B, ...] for currents [S, B, ...], S = T or 1 (a constant current).
+    def forward(
+        self, current: Tensor, steps: int, through_time: bool = False, norm: BatchNormalisation | None = None
+    ) -> Tensor:
+        """Return spikes [T, B, ...] for currents [S, B, ...], S = T or 1 (a constant current), in their dtype.
 
         through_time: whether gradients flow from one time step to the one before (backpropagation through time).
-        Raises UserError when S is neither.
+        norm: makes the current of what is given, [S, B, C, ...]. Raises UserError when S is neither T nor 1.
         """
+        if norm is not None:
+            return self(norm(current), steps, through_time).to(current.dtype)
         check_steps(current, steps)
         spikes, state = [], self.start(current[0])
         for t in range(steps):

@@ -1,6 +1,16 @@
 """The hot kernels and their one dispatch point. `reference` defines them; `cpu` and `cuda` are the same, compiled."""
 
 from snnhll.ops.dispatch import lif_pass, lif_sequence, moments, rate_gradient, which
-from snnhll.ops.signature import LIFSettings, Pass, check_steps
+from snnhll.ops.signature import BatchNormalisation, LIFSettings, Pass, check_steps
 
-__all__ = ["LIFSettings", "Pass", "check_steps", "lif_pass", "lif_sequence", "moments", "rate_gradient", "which"]
+__all__ = [
+    "BatchNormalisation",
+    "LIFSettings",
+    "Pass",
+    "check_steps",
+    "lif_pass",
+    "lif_sequence",
+    "moments",
+    "rate_gradient",
+    "which",
+]

@@ -352,41 +352,45 @@ def moment_sums(z, pivot, sums):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _sequence_run(neuron, current, spikes, v, begin, end):  # type: ignore[no-untyped-def]
+def _sequence_run(neuron, z, scale, shift, spikes, v, begin, end):  # type: ignore[no-untyped-def]
     one, off = _store(spikes[0, 0], np.float32(1.0)), spikes.dtype.type(0)
     _clear(v)
     for t in range(spikes.shape[0]):
-        now = current[t if current.shape[0] > 1 else 0, begin:end]
+        now = z[t if z.shape[0] > 1 else 0, begin:end]
         sent = spikes[t, begin:end]
         for i in range(sent.size):
-            u = _membrane(neuron, v[i], _widen(now[i]))
+            u = _membrane(neuron, v[i], _widen(now[i]) * scale[i] + shift[i])
             x = u - neuron.v_th
             sent[i] = one if x >= np.float32(0.0) else off
             v[i] = _after(neuron, u, x)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def lif_sequence(neuron, current, spikes):  # type: ignore[no-untyped-def]
-    """Spikes [T, N] of the current [S, N]."""
-    for run in prange((spikes.shape[1] + RUN - 1) // RUN):
-        begin, end = run * RUN, min((run + 1) * RUN, spikes.shape[1])
-        _sequence_run(neuron, current, spikes, np.empty(end - begin, np.float32), begin, end)
+def lif_sequence(neuron, z, scale, shift, spikes):  # type: ignore[no-untyped-def]
+    """Spikes [T, N] of the current z * scale + shift, z [S, N], cut into runs as long as `scale` and `shift`."""
+    run = scale.size
+    for item in prange((spikes.shape[1] + run - 1) // run):
+        begin, end = item * run, min((item + 1) * run, spikes.shape[1])
+        _sequence_run(neuron, z, scale, shift, spikes, np.empty(end - begin, np.float32), begin, end)
 
 
 @_inner
-def _backward_run(neuron, surrogate, carry, through_reset, current, grad_spikes, grad_current, begin, end):  # type: ignore[no-untyped-def]
-    steps, n = grad_spikes.shape[0], end - begin
-    constant = current.shape[0] == 1
-    membranes = np.empty((steps, n), np.float32)
-    v, g, total = np.zeros(n, np.float32), np.zeros(n, np.float32), np.zeros(n, np.float32)
+def _backward_run(neuron, surrogate, through, z, scale, shift, grad_spikes, grad, sums, work, begin, end):  # type: ignore[no-untyped-def]
+    carry, through_reset = through
+    steps, n = work.shape[0] - 2, end - begin
+    constant, constant_grad = z.shape[0] == 1, grad_spikes.shape[0] == 1
+    v, g, total, total_input = work[steps], work[steps + 1], sums[0], sums[1]
+    _clear(v)
+    _clear(g)
     for t in range(steps):
-        now, saved = current[0 if constant else t, begin:end], membranes[t]
+        now, saved = z[0 if constant else t, begin:end], work[t]
         for i in range(n):
-            u = _membrane(neuron, v[i], _widen(now[i]))
+            u = _membrane(neuron, v[i], _widen(now[i]) * scale[i] + shift[i])
             saved[i] = u
             v[i] = _after(neuron, u, u - neuron.v_th)
     for t in range(steps - 1, -1, -1):
-        saved, grad, sent = membranes[t], grad_spikes[t, begin:end], grad_current[0 if constant else t, begin:end]
+        saved, given = work[t], grad_spikes[0 if constant_grad else t, begin:end]
+        now, sent = z[0 if constant else t, begin:end], grad[0 if constant else t, begin:end]
         for i in range(n):
             u = saved[i]
             x = u - neuron.v_th
@@ -394,21 +398,53 @@ def _backward_run(neuron, surrogate, carry, through_reset, current, grad_spikes,
             by_spike = (x * neuron.keep + neuron.v_reset - u) * through_reset
             kept = after * neuron.keep if x >= np.float32(0.0) else after
             derivative = surrogate.peak * _shape_of(surrogate, x)
-            g[i] = kept + derivative * (_widen(grad[i]) + by_spike * after)
+            g[i] = kept + derivative * (_widen(given[i]) + by_spike * after)
             total[i] += g[i]
+            total_input[i] += g[i] * _widen(now[i])
             sent[i] = _store(sent[i], total[i] if constant else g[i])
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def lif_sequence_backward(neuron, surrogate, carry, through_reset, run, current, grad_spikes, grad_current):  # type: ignore[no-untyped-def]
-    """Gradient of the current [S, N] from that of the spikes [T, N]; the membrane is computed again, not stored.
+@_inner
+def _backward_block(neuron, surrogate, through, steps, z, scale, shift, grad_spikes, grad, sums, begin, end):  # type: ignore[no-untyped-def]
+    run = scale.size
+    work, own = np.empty((steps + 2, run), np.float32), np.empty((2, run), np.float32)
+    for first in range(begin, end, run):
+        _clear(own[0])
+        _clear(own[1])
+        last = min(first + run, end)
+        _backward_run(neuron, surrogate, through, z, scale, shift, grad_spikes, grad, own, work, first, last)
+        for i in range(run):
+            sums[0, i] += own[0, i]
+            sums[1, i] += own[1, i]
 
-    `carry` is the decay where the gradient goes through time and 0 where not; `through_reset` is 1 where it also goes
-    through the spike that resets, else 0.
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def lif_sequence_backward(neuron, surrogate, through, steps, z, scale, shift, grad_spikes, grad, sums):  # type: ignore[no-untyped-def]
+    """Gradient [S, N] of the current z * scale + shift; that of the spikes is [T, N], or [1, N] if no step differs.
+
+    The membrane is computed again, not stored. `through`: the decay where the gradient goes through time and 0 where
+    not; 1 where it also goes through the spike that resets, else 0. Adds to `sums` [blocks, 2, run] the sums of that
+    gradient, and of it times z, over the runs of each block.
     """
-    for item in prange((current.shape[1] + run - 1) // run):
-        begin, end = item * run, min((item + 1) * run, current.shape[1])
-        _backward_run(neuron, surrogate, carry, through_reset, current, grad_spikes, grad_current, begin, end)
+    run, size = scale.size, z.shape[1]
+    block = (size // run + sums.shape[0]) // sums.shape[0] * run
+    for i in prange(sums.shape[0]):
+        begin, end = i * block, min((i + 1) * block, size)
+        _backward_block(neuron, surrogate, through, steps, z, scale, shift, grad_spikes, grad, sums[i], begin, end)
+
+
+@_inner
+def _through_norm(grad, z, factor, constant, linear):  # type: ignore[no-untyped-def]
+    for c in range(factor.size):
+        value = _widen(grad[c]) - constant[c] - _widen(z[c]) * linear[c]
+        grad[c] = _store(grad[c], value * factor[c])
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def through_norm(grad, z, factor, constant, linear):  # type: ignore[no-untyped-def]
+    """In place, grad [P, C] = (grad - constant - z * linear) * factor, the last three one value a channel."""
+    for p in prange(grad.shape[0]):
+        _through_norm(grad[p], z[p], factor, constant, linear)
 
 
 @_inner

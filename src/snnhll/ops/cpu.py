@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numba
 import numpy as np
@@ -14,9 +14,9 @@ from torch import Tensor
 
 from snnhll.ops import compiled
 from snnhll.ops.layout import like_steps, steps_flat
-from snnhll.ops.sequence import differentiable
+from snnhll.ops.sequence import carried, differentiable
 from snnhll.ops.shapes import shape_of
-from snnhll.ops.signature import LIFSettings, Pass, normalisation_terms
+from snnhll.ops.signature import BatchNormalisation, LIFSettings, Pass, normalisation_terms
 from snnhll.surrogates.surrogate import Surrogate
 
 # Torch's wheels bring OpenMP, and Numba's OpenMP layer then runs on torch's own threads. Any other layer would start
@@ -122,36 +122,113 @@ def rate_gradient(
 
 
 def lif_sequence(
-    current: Tensor, steps: int, settings: LIFSettings, surrogate: Surrogate, through_time: bool, detach_reset: bool
+    z: Tensor,
+    steps: int,
+    settings: LIFSettings,
+    surrogate: Surrogate,
+    through_time: bool,
+    detach_reset: bool,
+    norm: BatchNormalisation | None = None,
 ) -> Tensor:
-    """`snnhll.ops.lif_sequence` for a current that `layout.steps_flat` can view, float32 or bfloat16."""
-    return differentiable(_spikes, _gradient, current, steps, settings, surrogate, through_time, detach_reset)
+    """`snnhll.ops.lif_sequence` for z that `layout.steps_flat` can view, float32 or bfloat16.
+
+    With a normalisation, for z that `layout.is_channels_last` holds.
+    """
+    if norm is None:
+        return differentiable(_spikes, _gradient, z, steps, settings, surrogate, through_time, detach_reset)
+    how = settings, surrogate, *carried(settings, through_time, detach_reset)
+    return cast(Tensor, _Normalised.apply(z, norm.gamma, norm.beta, norm.affine(z), steps, how))
 
 
-def _spikes(current: Tensor, steps: int, settings: LIFSettings) -> Tensor:
+class _Normalised(torch.autograd.Function):
+    """Spikes of batch-normalised sums z, with nothing kept but z."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        z: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        affine: tuple[Tensor, Tensor, Tensor, Tensor],
+        steps: int,
+        how: tuple[LIFSettings, Surrogate, float, float],
+    ) -> Tensor:
+        ctx.save_for_backward(z, gamma, *affine)
+        ctx.how = how
+        return _spikes(z, steps, how[0], affine[:2])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        z, gamma, scale, shift, mean, inverse = ctx.saved_tensors
+        settings, surrogate, carry, reset = ctx.how
+        grad, sums = _backward(z, grads[0], settings, surrogate, carry, reset, (scale, shift))
+        channels = z.shape[2]
+        grad_beta, grad_input = torch.from_numpy(sums.reshape(2, -1, channels).sum(1)).float()
+        terms = normalisation_terms((gamma, mean, inverse), grad_beta, grad_input, z.numel() // channels)
+        with _threads():
+            pixels = (_flat(x).reshape(-1, channels) for x in (grad, z))
+            compiled.through_norm(*pixels, *(_array(x) for x in terms[:3]))
+        return grad, terms.grad_gamma, grad_beta, None, None, None
+
+
+def _spikes(current: Tensor, steps: int, settings: LIFSettings, affine: tuple[Tensor, Tensor] | None = None) -> Tensor:
     spikes = like_steps(current, steps)
     with _threads():
-        compiled.lif_sequence(_neuron(settings), _flat_array(current), _flat_array(spikes))
+        folded = _folded(affine, current.shape[2], compiled.RUN)
+        compiled.lif_sequence(_neuron(settings), _flat_array(current), *folded, _flat_array(spikes))
     return spikes
 
 
 def _gradient(
     current: Tensor, grad_spikes: Tensor, settings: LIFSettings, surrogate: Surrogate, carry: float, reset: float
 ) -> Tensor:
+    return _backward(current, grad_spikes, settings, surrogate, carry, reset)[0]
+
+
+def _backward(
+    z: Tensor,
+    grad_spikes: Tensor,
+    settings: LIFSettings,
+    surrogate: Surrogate,
+    carry: float,
+    reset: float,
+    affine: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, np.ndarray]:
+    """Return the gradient of the current and, for each place of a run, the sums of it and of its products with z."""
     steps = len(grad_spikes)
-    grad_current = like_steps(current, len(current))
+    if grad_spikes.stride(0) == 0:
+        grad_spikes = grad_spikes[:1]  # the same at every step, as that of a mean over time
+    grad = like_steps(z, len(z))
+    scale, shift = _folded(affine, z.shape[2], max(64, SEQUENCE_RUN // steps))
+    sums = np.zeros((min(BLOCKS, -(-z[0].numel() // scale.size)), 2, scale.size))
     with _threads():
         compiled.lif_sequence_backward(
             _neuron(settings),
             _compiled_surrogate(surrogate),
-            np.float32(carry),
-            np.float32(reset),
-            max(64, SEQUENCE_RUN // steps),
-            _flat_array(current),
-            _flat_array(like_steps(current, steps).copy_(grad_spikes)),
-            _flat_array(grad_current),
+            (np.float32(carry), np.float32(reset)),
+            steps,
+            _flat_array(z),
+            scale,
+            shift,
+            _flat_array(_laid_out(grad_spikes, z)),
+            _flat_array(grad),
+            sums,
         )
-    return grad_current
+    return grad, sums.sum(0)
+
+
+def _folded(affine: tuple[Tensor, Tensor] | None, channels: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and shift of a run of about so many elements; without a normalisation such that change nothing."""
+    if affine is None:
+        return np.ones(length, np.float32), np.zeros(length, np.float32)
+    scale, shift = (_tiled(x, 0.0, channels, max(length // channels, 1)) for x in affine)
+    return scale, shift
+
+
+def _laid_out(x: Tensor, z: Tensor) -> Tensor:
+    """Return x [S, B, ...] in the precision and memory order of z, itself if it is so already."""
+    like = like_steps(z, len(x))
+    return x if x.dtype == z.dtype and x.stride() == like.stride() else like.copy_(x)
 
 
 _NOTHING = np.empty(0, np.float32)

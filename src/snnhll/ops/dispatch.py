@@ -14,7 +14,7 @@ from torch import Tensor
 from snnhll.ops import reference
 from snnhll.ops.layout import is_channels_last, steps_flat
 from snnhll.ops.shapes import COMPILED_SURROGATES
-from snnhll.ops.signature import LIFSettings, Pass, check_pass, check_steps
+from snnhll.ops.signature import BatchNormalisation, LIFSettings, Pass, check_pass, check_steps
 from snnhll.surrogates.surrogate import Surrogate
 
 
@@ -23,17 +23,21 @@ class FastPath:
     """The fast path of one kind of device: what it is called, where it is, what it serves.
 
     as_written: whether maps may also lie in memory as they are written, not only channels_last.
+    normalises: whether `lif_sequence` takes a batch normalisation.
     """
 
     name: str
     module: str
     dtypes: tuple[torch.dtype, ...]
     as_written: bool
+    normalises: bool
 
 
 FAST_PATHS = {
-    "cpu": FastPath("numba", "snnhll.ops.cpu", (torch.float32, torch.bfloat16), as_written=False),
-    "cuda": FastPath("triton", "snnhll.ops.cuda", (torch.float32, torch.bfloat16, torch.float16), as_written=True),
+    "cpu": FastPath("numba", "snnhll.ops.cpu", (torch.float32, torch.bfloat16), as_written=False, normalises=True),
+    "cuda": FastPath(
+        "triton", "snnhll.ops.cuda", (torch.float32, torch.bfloat16, torch.float16), as_written=True, normalises=False
+    ),
 }
 LARGEST_STEP = 2**31 - 2**16  # values in one time step: offsets in the CUDA kernels are 32-bit, to the end of a block
 
@@ -87,22 +91,37 @@ def moments(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def lif_sequence(
-    current: Tensor, steps: int, settings: LIFSettings, surrogate: Surrogate, through_time: bool, detach_reset: bool
+    z: Tensor,
+    steps: int,
+    settings: LIFSettings,
+    surrogate: Surrogate,
+    through_time: bool,
+    detach_reset: bool,
+    norm: BatchNormalisation | None = None,
 ) -> Tensor:
-    """Spikes [T, B, ...] of T = `steps` steps of (3-1, 3-2) on a current [S, B, ...]; differentiable.
+    """Spikes [T, B, ...] of T = `steps` steps of (3-1, 3-2), in the dtype of z; differentiable.
 
     Args:
-        current: S is T, or 1 for a current that is the same at every step; its gradient is then the sum over t.
+        z: [S, B, ...], the current; S is T, or 1 for a current that is the same at every step, whose gradient is then
+            the sum over t.
         through_time: False cuts the membrane between steps: the gradient of s[t] reaches the current of step t alone.
         detach_reset: True cuts the path through the spike that resets, so that time is crossed by the decay only.
+        norm: makes the current of z [S, B, C, ...]; None where z is the current.
 
     Raises:
-        UserError: the current has neither one step nor T.
+        UserError: z has neither one step nor T.
     """
-    check_steps(current, steps)
-    fast = _fast_path(current, surrogate, steps_flat(current) is not None)
-    path = reference if fast is None else fast
-    return path.lif_sequence(current, steps, settings, surrogate, through_time, detach_reset)
+    check_steps(z, steps)
+    how = steps, settings, surrogate, through_time, detach_reset
+    if norm is None:
+        fast = _fast_path(z, surrogate, steps_flat(z) is not None)
+        return (reference if fast is None else fast).lif_sequence(z, *how)
+    path = FAST_PATHS.get(z.device.type)
+    fused = norm.of_batch and path is not None and path.normalises
+    fast = _fast_path(z, surrogate, _in_order(z)) if fused else None
+    if fast is None:
+        return lif_sequence(norm(z), *how).to(z.dtype)
+    return fast.lif_sequence(z, *how, norm)
 
 
 def rate_gradient(

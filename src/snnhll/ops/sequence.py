@@ -48,8 +48,13 @@ def differentiable(
     detach_reset: bool,
 ) -> Tensor:
     """Return `snnhll.ops.lif_sequence` as these two kernels compute it."""
-    carry, reset = settings.decay if through_time else 0.0, 0.0 if detach_reset else 1.0
-    return cast(Tensor, _Sequence.apply(current, steps, settings, surrogate, (carry, reset), (forward, backward)))
+    through = carried(settings, through_time, detach_reset)
+    return cast(Tensor, _Sequence.apply(current, steps, settings, surrogate, through, (forward, backward)))
+
+
+def carried(settings: LIFSettings, through_time: bool, detach_reset: bool) -> tuple[float, float]:
+    """Return `carry` and `reset` of a `Backward` kernel."""
+    return settings.decay if through_time else 0.0, 0.0 if detach_reset else 1.0
 
 
 class _Sequence(torch.autograd.Function):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -43,6 +43,23 @@ class Pass(NamedTuple):
     """Mean over T of derivative times z[t]. [B, C, H, W]; None without input_means, as the next one."""
     mean_input: Tensor | None
     """Mean over T of z[t]. [B, C, H, W]"""
+
+
+class BatchNormalisation(Protocol):
+    """What makes a current y = γ (z - μ)/σ + β of weighted sums z [S, B, C, ...]."""
+
+    gamma: Tensor
+    beta: Tensor
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Return y in float32, differentiable."""
+
+    def affine(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return scale and shift with y = z scale + shift, and the μ and 1/σ they come from, all [C]."""
+
+    @property
+    def of_batch(self) -> bool:
+        """Whether μ and σ are those of z itself, so that all of the gradient goes through them."""
 
 
 class Normalisation(NamedTuple):

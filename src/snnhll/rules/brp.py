@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from snnhll.networks.network import Network
+from snnhll.networks.rates import rate_of
 from snnhll.rules.layerwise import LayerwiseRule
 from snnhll.rules.pieces import Piece
 from snnhll.rules.rule import MakeOptimizer, Metrics, descend
@@ -30,7 +31,7 @@ class BRPRule(LayerwiseRule):
         )
 
     def learn_layer(self, i: int, piece: Piece, labels: Tensor) -> Metrics:
-        missed = piece.spikes.mean(0) - self.patterns[i][labels]
+        missed = rate_of(piece.spikes) - self.patterns[i][labels]
         loss = missed.square().sum() / (2 * len(labels))
         descend(self.optimizers[i], loss)
         return {"target": loss.detach()}

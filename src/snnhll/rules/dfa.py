@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from snnhll.build import Range
 from snnhll.networks.network import Network
+from snnhll.networks.rates import rate_of
 from snnhll.rules.feedback import Broadcast, output_error, teach
 from snnhll.rules.pieces import in_pieces
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct
@@ -39,7 +40,7 @@ class DFARule(Rule):
 
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
         pieces = in_pieces(self.network, images, self.through_time)
-        logits = self.network.classify(pieces[-1].sent.detach().mean(0))
+        logits = self.network.classify(rate_of(pieces[-1].sent.detach()))
         loss = F.cross_entropy(logits, labels)
         self.optimizers[0].zero_grad(set_to_none=True)
         loss.backward()

@@ -15,6 +15,7 @@ from snnhll.build import PositiveInt
 from snnhll.losses.loss import Activity
 from snnhll.losses.prediction import PredictionLoss
 from snnhll.networks.network import Network
+from snnhll.networks.rates import rate_of
 from snnhll.rules.course import Course
 from snnhll.rules.layerwise import LayerwiseRule
 from snnhll.rules.online import OnlineRule, Said
@@ -77,7 +78,7 @@ def classifiers(network: Network, head_size: int | None) -> list[torch.nn.Module
 
 def loss_of_steps(head: PredictionLoss, spikes: Tensor, labels: Tensor) -> Tensor:
     """Return the cross-entropy of the head on spikes [S, B, ...], summed over the steps."""
-    rate = spikes.detach().mean(0)
+    rate = rate_of(spikes.detach())
     return head(Activity(spikes, rate, rate), labels)
 
 

@@ -13,6 +13,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from snnhll.networks.network import Network
+from snnhll.networks.rates import rate_of
 from snnhll.networks.synapse import Synapse
 from snnhll.rules.bptt import BPTTRule
 from snnhll.rules.feedback import silent
@@ -41,8 +42,8 @@ class FARule(BPTTRule):
             z = block.synapse(x.detach())
             if feedback is not None:  # the first layer sends no error on
                 z = z + silent(feedback(x))
-            spikes = block.neuron(block.normalised(z), net.steps, self.through_time)
-            x = block.transmit(spikes, block.gate(spikes[0].detach())).to(net.precision)
-        rate = x.mean(0)
-        sent_back = self.readout_feedback(rate.to(net.readout.weight.dtype).flatten(1))
+            spikes = block.fire(z, net.steps, self.through_time).to(net.precision)
+            x = block.transmit(spikes, block.gate(spikes[0].detach()))
+        rate = rate_of(x)
+        sent_back = self.readout_feedback(rate.flatten(1))
         return net.classify(rate.detach()) + silent(sent_back)

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from snnhll.build import Positive
 from snnhll.errors import UserError
 from snnhll.networks.network import Network
+from snnhll.networks.rates import rate_of
 from snnhll.rules.layerwise import LayerwiseRule, learn_readout
 from snnhll.rules.pieces import Piece, run_piece
 from snnhll.rules.rule import MakeOptimizer, Metrics, descend
@@ -47,7 +48,7 @@ class ForwardForwardRule(LayerwiseRule):
         return metrics | learn_readout(self.network, self.optimizers[-1], received, labels)
 
     def learn_layer(self, i: int, piece: Piece, labels: Tensor) -> Metrics:
-        rate = piece.spikes.mean(0).flatten(1)
+        rate = rate_of(piece.spikes).flatten(1)
         surplus = rate.square().sum(1) - self.threshold * rate.shape[1]
         right, wrong = surplus.chunk(2)
         loss = (F.softplus(-right) + F.softplus(wrong)).mean()

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from snnhll.build import Positive
 from snnhll.networks.network import Network
+from snnhll.networks.rates import rate_of
 from snnhll.rules.feedback import Broadcast, output_error, teach
 from snnhll.rules.layerwise import put_gradient, rates
 from snnhll.rules.pieces import Piece, in_pieces
@@ -41,7 +42,7 @@ class GLSNNRule(Rule):
 
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
         pieces = in_pieces(self.network, images, through_time=False)
-        logits = self.network.classify(pieces[-1].sent.detach().mean(0))
+        logits = self.network.classify(rate_of(pieces[-1].sent.detach()))
         loss = F.cross_entropy(logits, labels)
         self.optimizers[0].zero_grad(set_to_none=True)
         loss.backward()

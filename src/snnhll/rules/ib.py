@@ -19,6 +19,7 @@ from snnhll.build import NonNegative, Positive, PositiveInt
 from snnhll.losses.features import pooled, pooled_length
 from snnhll.losses.prediction import PredictionLoss
 from snnhll.networks.network import Network
+from snnhll.networks.rates import rate_of
 from snnhll.networks.spec import Layer
 from snnhll.rules.bottleneck import Prior, noisy
 from snnhll.rules.ell import loss_of_steps, with_heads
@@ -60,7 +61,7 @@ class IBRule(LayerwiseRule):
 
     def learn_layer(self, i: int, piece: Piece, labels: Tensor) -> Metrics:
         head = self.heads[i]
-        rate = pooled(piece.spikes.mean(0), head.classifier.side)
+        rate = pooled(rate_of(piece.spikes), head.classifier.side)
         prediction = loss_of_steps(head.classifier, noisy(rate, self.sigma).unsqueeze(0), labels)
         information = head.prior.information(rate.flatten(1), self.sigma)
         descend(self.optimizers[i], prediction + self.beta * information)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from snnhll.losses.cross_entropy import cross_entropy
 from snnhll.networks.network import Network
+from snnhll.networks.rates import rate_of
 from snnhll.optimizers.optimizer import Optimizer
 from snnhll.rules.pieces import Piece, run_piece
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct, descend
@@ -52,7 +53,7 @@ class LayerwiseRule(Rule):
             for name, value in self.learn_layer(i, piece, labels).items():
                 metrics[f"layer{i + 1}/{name}"] = value
             x = piece.sent.detach()
-        received = x.mean(0, keepdim=True)
+        received = rate_of(x).unsqueeze(0)
         return metrics | learn_readout(self.network, self.optimizers[-1], received, labels)
 
     @abstractmethod
@@ -69,4 +70,4 @@ def put_gradient(parameter: Tensor | None, gradient: Tensor) -> None:
 @torch.no_grad()
 def rates(piece: Piece) -> tuple[Tensor, Tensor]:
     """Return the mean over time of what a layer received and of its own spikes, both [B, ...]."""
-    return piece.source.to(piece.spikes.dtype).mean(0), piece.spikes.mean(0)
+    return rate_of(piece.source), rate_of(piece.spikes)

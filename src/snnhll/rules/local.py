@@ -25,7 +25,7 @@ from snnhll.losses.loss import Activity, Batch, Similarity
 from snnhll.networks.block import Block
 from snnhll.networks.mode import evaluating
 from snnhll.networks.network import Network
-from snnhll.networks.rates import Signal, rate_forward
+from snnhll.networks.rates import Signal, rate_forward, rate_of
 from snnhll.networks.spec import Layer
 from snnhll.optimizers.optimizer import Optimizer
 from snnhll.rules.course import Course
@@ -124,9 +124,9 @@ class LocalRule(Rule):
             rate, outgoing = rate_forward(block, signal, steps)
             return Activity.on_rates(rate, signal.rate), outgoing
         spikes = block(signal.spikes, steps, through_time=self.update == "final")
-        rate = spikes.mean(0)
+        rate = rate_of(spikes)
         with torch.no_grad():
-            sent = block.transmit(spikes.detach(), block.gate(spikes[0])).to(self.network.precision)
+            sent = block.transmit(spikes.detach(), block.gate(spikes[0]))
         if self.update == "final":
             return Activity.on_rates(rate, signal.rate), Signal.of(sent)
         return Activity(spikes, rate, signal.rate), Signal.of(sent)

@@ -27,7 +27,7 @@ class Piece:
 def run_piece(network: Network, block: Block, source: Tensor, through_time: bool) -> Piece:
     """Run one layer on its input [S, B, ...]; gradients reach its own parameters only."""
     spikes = block(source.detach(), network.steps, through_time)
-    sent = block.transmit(spikes, block.gate(spikes[0].detach())).to(network.precision)
+    sent = block.transmit(spikes, block.gate(spikes[0].detach()))
     return Piece(block, source.detach(), spikes, sent)
 
 

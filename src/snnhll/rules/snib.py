@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from snnhll.build import NonNegative, Positive, Range
 from snnhll.networks.network import Network
+from snnhll.networks.rates import rate_of
 from snnhll.rules.bottleneck import noisy, pairwise_information
 from snnhll.rules.bptt import BPTTRule
 from snnhll.rules.rule import MakeOptimizer, Metrics, correct, descend
@@ -41,7 +42,7 @@ class SNIBRule(BPTTRule):
 
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
         sent = self.network.spikes(images)
-        rate = sent.to(self.network.readout.weight.dtype).mean(0).flatten(1)
+        rate = rate_of(sent).flatten(1)
         logits = self.network.classify(noisy(rate, self.sigma))
         prediction = F.cross_entropy(logits, labels)
         information = pairwise_information(rate, self.sigma)

@@ -21,6 +21,7 @@ from torch import Tensor
 from snnhll.errors import UserError
 from snnhll.networks.block import Block
 from snnhll.networks.network import Network
+from snnhll.networks.rates import rate_of
 from snnhll.neurons.lif import ONE_STEP
 from snnhll.ops import LIFSettings
 from snnhll.rules.bptt import BPTTRule
@@ -48,7 +49,7 @@ class SpikeBPRule(BPTTRule):
                 spikes = block.neuron(current, net.steps)
             passed = spikes + silent(since_last_spike(current, spikes) * leak_factor(spikes, settings))
             x = block.transmit(passed, block.gate(spikes[0])).to(net.precision)
-        return net.classify(x.mean(0))
+        return net.classify(rate_of(x))
 
 
 def since_last_spike(current: Tensor, spikes: Tensor) -> Tensor:

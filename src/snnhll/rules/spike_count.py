@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from snnhll.networks.network import Network
+from snnhll.networks.rates import rate_of
 from snnhll.rules.bptt import BPTTRule
 from snnhll.rules.feedback import silent
 from snnhll.rules.requirements import integrate_and_fire, no_batch_statistics
@@ -38,12 +39,12 @@ class SpikeCountRule(BPTTRule):
         """Return the logits [B, classes] of the spiking network, with the gradient of the analog one."""
         net = self.network
         x = net.encode(images)
-        rate = x.to(net.readout.weight.dtype).mean(0)
+        rate = rate_of(x)
         for block, v_th in zip(net.blocks, self.thresholds, strict=True):
             with torch.no_grad():
                 spikes = block(x, net.steps)
                 gate = block.gate(spikes[0])
                 x = block.transmit(spikes, gate).to(net.precision)
             analog = (block.current(rate.unsqueeze(0)) / v_th).clamp(0, 1)
-            rate = x.to(analog.dtype).mean(0) + silent(block.transmit(analog, gate)[0])
+            rate = rate_of(x) + silent(block.transmit(analog, gate)[0])
         return net.classify(rate)

@@ -27,6 +27,7 @@ from torch import Tensor
 from snnhll.build import Fraction, NonNegative, Positive, Range
 from snnhll.errors import UserError
 from snnhll.networks.network import Network
+from snnhll.networks.rates import rate_of
 from snnhll.networks.synapse import Synapse
 from snnhll.neurons.competitive import Competitive
 from snnhll.rules.layerwise import put_gradient
@@ -84,7 +85,7 @@ class STDPRule(Rule):
     @torch.no_grad()
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
         pieces = in_pieces(self.network, images, through_time=False)
-        rates = [piece.spikes.mean(0) for piece in pieces]
+        rates = [rate_of(piece.spikes) for piece in pieces]
         logits = self.network.classify(rates[-1])
         reward = 2.0 * (logits.argmax(1) == labels).to(logits.dtype) - 1 if self.kind == "reward" else None
         for piece, rate in zip(pieces, rates, strict=True):
@@ -99,7 +100,7 @@ class STDPRule(Rule):
 
     def change(self, piece: Piece, reward: Tensor | None) -> Tensor:
         """Return ΔW/η, [post, pre], of a layer; reward: a factor for every sample, [B]."""
-        post = piece.spikes
+        post = piece.spikes.to(piece.block.synapse.weight.dtype)
         pre = piece.source.flatten(2).to(post.dtype).expand(len(post), -1, -1)
         seen = trace(pre, self.decays[0])
         if self.kind == "asymmetric":

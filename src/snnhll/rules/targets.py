@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from snnhll.build import NonNegative, Positive
 from snnhll.networks.mode import evaluating
 from snnhll.networks.network import Network
+from snnhll.networks.rates import rate_of
 from snnhll.networks.spec import Layer
 from snnhll.rules.pieces import in_pieces
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct, descend
@@ -71,7 +72,7 @@ class TargetRule(Rule):
 
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
         pieces = in_pieces(self.network, images, through_time=True)
-        rates = [piece.sent.to(piece.spikes.dtype).mean(0) for piece in pieces]
+        rates = [rate_of(piece.sent) for piece in pieces]
         held = [rate.detach() for rate in rates]
         logits = self.network.classify(held[-1])
         targets = self.targets(held, logits.detach(), labels)
@@ -113,4 +114,4 @@ class TargetRule(Rule):
         block = self.network.blocks[i]
         with evaluating(block):  # normalisation by running statistics, which this pass leaves alone
             spikes = block(rate.to(self.network.precision).unsqueeze(0), self.network.steps)
-            return block.transmit(spikes, None).to(spikes.dtype).mean(0)
+            return rate_of(block.transmit(spikes, None))
