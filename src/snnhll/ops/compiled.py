@@ -374,34 +374,60 @@ def lif_sequence(neuron, z, scale, shift, spikes):  # type: ignore[no-untyped-de
         _sequence_run(neuron, z, scale, shift, spikes, np.empty(end - begin, np.float32), begin, end)
 
 
+# The compiler makes vectors of a loop only if few pairs of its arrays could overlap: hence several loops for one step.
+
+
+@_inner
+def _keep_membranes(neuron, z, scale, shift, v, saved):  # type: ignore[no-untyped-def]
+    for i in range(z.size):
+        u = _membrane(neuron, v[i], _widen(z[i]) * scale[i] + shift[i])
+        saved[i] = u
+        v[i] = _after(neuron, u, u - neuron.v_th)
+
+
+@_inner
+def _step_back(neuron, surrogate, through, saved, given, g):  # type: ignore[no-untyped-def]
+    """The gradient `g` of the membrane of a step, from that of the next step and that `given` at the spikes."""
+    carry, through_reset = through
+    for i in range(given.size):
+        u = saved[i]
+        x = u - neuron.v_th
+        after = carry * g[i]  # gradient of the membrane after the reset, from the next step
+        by_spike = (x * neuron.keep + neuron.v_reset - u) * through_reset
+        kept = after * neuron.keep if x >= np.float32(0.0) else after
+        derivative = surrogate.peak * _shape_of(surrogate, x)
+        g[i] = kept + derivative * (_widen(given[i]) + by_spike * after)
+
+
+@_inner
+def _add_products(g, z, total, total_input):  # type: ignore[no-untyped-def]
+    for i in range(z.size):
+        total[i] += g[i]
+        total_input[i] += g[i] * _widen(z[i])
+
+
+@_inner
+def _store_row(values, out):  # type: ignore[no-untyped-def]
+    for i in range(out.size):
+        out[i] = _store(out[i], values[i])
+
+
 @_inner
 def _backward_run(neuron, surrogate, through, z, scale, shift, grad_spikes, grad, sums, work, begin, end):  # type: ignore[no-untyped-def]
-    carry, through_reset = through
-    steps, n = work.shape[0] - 2, end - begin
+    steps = work.shape[0] - 2
     constant, constant_grad = z.shape[0] == 1, grad_spikes.shape[0] == 1
-    v, g, total, total_input = work[steps], work[steps + 1], sums[0], sums[1]
+    v, g = work[steps], work[steps + 1]
     _clear(v)
     _clear(g)
     for t in range(steps):
-        now, saved = z[0 if constant else t, begin:end], work[t]
-        for i in range(n):
-            u = _membrane(neuron, v[i], _widen(now[i]) * scale[i] + shift[i])
-            saved[i] = u
-            v[i] = _after(neuron, u, u - neuron.v_th)
+        _keep_membranes(neuron, z[0 if constant else t, begin:end], scale, shift, v, work[t])
     for t in range(steps - 1, -1, -1):
-        saved, given = work[t], grad_spikes[0 if constant_grad else t, begin:end]
-        now, sent = z[0 if constant else t, begin:end], grad[0 if constant else t, begin:end]
-        for i in range(n):
-            u = saved[i]
-            x = u - neuron.v_th
-            after = carry * g[i]  # gradient of the membrane after the reset, from the next step
-            by_spike = (x * neuron.keep + neuron.v_reset - u) * through_reset
-            kept = after * neuron.keep if x >= np.float32(0.0) else after
-            derivative = surrogate.peak * _shape_of(surrogate, x)
-            g[i] = kept + derivative * (_widen(given[i]) + by_spike * after)
-            total[i] += g[i]
-            total_input[i] += g[i] * _widen(now[i])
-            sent[i] = _store(sent[i], total[i] if constant else g[i])
+        _step_back(neuron, surrogate, through, work[t], grad_spikes[0 if constant_grad else t, begin:end], g)
+        _add_products(g, z[0 if constant else t, begin:end], sums[0], sums[1])
+        if not constant:
+            _store_row(g, grad[t, begin:end])
+    if constant:
+        _store_row(sums[0], grad[0, begin:end])
 
 
 @_inner
