@@ -87,6 +87,15 @@ def test_weights_stay_bounded_and_their_sum_is_kept(make_batch: MakeBatch) -> No
         assert (weight.sum(1) <= 12.8 + 1e-9).all()
 
 
+def test_weights_sum_to_total_whatever_the_number_of_inputs(make_batch: MakeBatch) -> None:
+    rule = STDPRule(competing("64-20-6-n"), sgd, total=3.0, homeostasis=0.0).double()
+    rule.step(*make_batch())
+    for block in rule.network.blocks:
+        weight = block.synapse.weight.detach()
+        assert weight.max() < 1
+        torch.testing.assert_close(weight.sum(1), torch.full((len(weight),), 3.0, dtype=weight.dtype))
+
+
 def test_votes_by_hand() -> None:
     responses = torch.tensor([[0.5, 0.1, 0.0, 0.2], [0.1, 0.4, 0.0, 0.3], [0.0, 0.2, 0.0, 0.0]])
     expected = torch.tensor([[1.0, 0, 0, 0], [0, 0.5, 0, 0.5], [0, 0, 0, 0]])
