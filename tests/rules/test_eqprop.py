@@ -100,6 +100,31 @@ def test_small_nudges_give_the_gradient_of_the_squared_error(make_network: MakeN
     assert float((gradient * direction).sum()) == pytest.approx(slope, rel=2e-2)
 
 
+def test_a_nudge_of_one_outweighs_the_chance_of_counting_few_spikes(
+    make_network: MakeNetwork, make_batch: MakeBatch
+) -> None:
+    """Half of 30 steps count: a rate is a multiple of 1/15, and a small nudge changes it by chance or not at all."""
+    net, (images, labels) = quiet(make_network, "64-12-n", 30), make_batch(64)
+    x = ((images - 0.5) / 0.25).flatten(1)
+    wanted = torch.eye(4, dtype=x.dtype)[labels]
+
+    def update(beta: float, free: list[Tensor], nudged: list[Tensor]) -> Tensor:
+        EqPropRule(net, sgd, beta=beta, scale=1.0).learn([x, *free], [x, *nudged])
+        assert net.blocks[0].synapse.weight.grad is not None
+        return net.blocks[0].synapse.weight.grad.flatten().clone()
+
+    def counted(beta: float) -> Tensor:
+        with torch.no_grad():
+            phases = Coupled(net, net.encode(images))
+            free, nudged = phases.settle(), phases.settle(beta, wanted)
+        return update(beta, free[1:], nudged[1:])
+
+    gradient = update(1e-4, fixed_point(net, x), fixed_point(net, x, 1e-4, wanted))
+    small, default = (float(torch.cosine_similarity(counted(beta), gradient, dim=0)) for beta in (0.25, 1.0))
+    assert default > 0.75
+    assert small < 0.6
+
+
 def test_it_learns(make_network: MakeNetwork, make_batch: MakeBatch) -> None:
     net, batch = make_network("64-30-n", steps=30, decay=1.0), make_batch()
     rule = EqPropRule(net, lambda p: torch.optim.Adam(list(p), lr=5e-3))

@@ -78,13 +78,22 @@ def test_one_neuron_at_most_fires_at_a_step_and_the_strongest_does() -> None:
 
 def test_weights_stay_bounded_and_their_sum_is_kept(make_batch: MakeBatch) -> None:
     net = competing()
-    rule = STDPRule(net, lambda p: torch.optim.SGD(list(p), lr=5.0), "pair", total=0.2).double()
+    rule = STDPRule(net, lambda p: torch.optim.SGD(list(p), lr=5.0), "pair", total=12.8).double()
     for step in range(5):
         rule.step(*make_batch(seed=step))
         weight = net.blocks[0].synapse.weight
         assert weight.min() >= 0
         assert weight.max() <= 1
-        assert (weight.sum(1) <= 0.2 * 64 + 1e-9).all()
+        assert (weight.sum(1) <= 12.8 + 1e-9).all()
+
+
+def test_weights_sum_to_total_whatever_the_number_of_inputs(make_batch: MakeBatch) -> None:
+    rule = STDPRule(competing("64-20-6-n"), sgd, total=3.0, homeostasis=0.0).double()
+    rule.step(*make_batch())
+    for block in rule.network.blocks:
+        weight = block.synapse.weight.detach()
+        assert weight.max() < 1
+        torch.testing.assert_close(weight.sum(1), torch.full((len(weight),), 3.0, dtype=weight.dtype))
 
 
 def test_votes_by_hand() -> None:
@@ -98,7 +107,7 @@ def test_homeostasis_evens_out_who_fires(make_batch: MakeBatch) -> None:
     for homeostasis in (0.0, 1.0):
         torch.manual_seed(0)
         net = competing("64-8-n")
-        rule = STDPRule(net, sgd, homeostasis=homeostasis).double()
+        rule = STDPRule(net, sgd, offset=1.0, homeostasis=homeostasis, activity=1.0).double()
         with torch.no_grad():
             net.blocks[0].synapse.bias[0] = 2.0  # a neuron that always wins
         for step in range(100):
@@ -113,7 +122,7 @@ def test_homeostasis_evens_out_who_fires(make_batch: MakeBatch) -> None:
 def test_homeostasis_keeps_to_the_share_of_steps_at_which_a_neuron_fires(make_batch: MakeBatch) -> None:
     torch.manual_seed(0)
     net = competing("64-8-n")
-    rule = STDPRule(net, sgd, homeostasis=5.0, activity=0.1).double()
+    rule = STDPRule(net, sgd, offset=1.0, homeostasis=5.0, activity=0.1).double()
     before = float(pieces_of(rule, make_batch(64, seed=0)[0]).spikes.sum(2).mean())
     for step in range(200):
         rule.step(*make_batch(32, seed=step))
@@ -126,7 +135,7 @@ def test_it_learns_without_labels_what_votes_can_tell(make_data: Any) -> None:
     """Four quadrants: chance is a quarter."""
     data = make_data(per_class=40)
     torch.manual_seed(0)
-    rule = STDPRule(competing("64-16-n"), sgd, total=0.1).double().train()
+    rule = STDPRule(competing("64-16-n"), sgd, offset=1.0, total=6.4, homeostasis=0.1, activity=1.0).double().train()
     for epoch in range(4):
         for images, labels in data.train_batches(epoch):
             rule.step(images.double(), labels)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from snnhll.build import NonNegative, Positive
-from snnhll.neurons.lif import ONE_STEP, Decay
+from snnhll.neurons.lif import Decay
 from snnhll.neurons.neuron import Neuron, State
 from snnhll.surrogates.surrogate import Surrogate
 
@@ -27,7 +27,7 @@ class Competitive(Neuron):
     differentiable: ClassVar[bool] = False
 
     def __init__(
-        self, surrogate: Surrogate, decay: Decay = ONE_STEP, v_th: Positive = 1.0, inhibition: NonNegative = 1.0
+        self, surrogate: Surrogate, decay: Decay = 0.95, v_th: Positive = 2.0, inhibition: NonNegative = 10.0
     ) -> None:
         super().__init__(surrogate)
         self.decay, self.v_th, self.inhibition = decay, v_th, inhibition

@@ -33,7 +33,7 @@ class EqPropRule(Rule):
     """beta: β, how strongly the label nudges the output. scale: initial weights, relative to the network's own."""
 
     def __init__(
-        self, network: Network, make_optimizer: MakeOptimizer, beta: Positive = 0.5, scale: Positive = 0.5
+        self, network: Network, make_optimizer: MakeOptimizer, beta: Positive = 1.0, scale: Positive = 0.5
     ) -> None:
         super().__init__(network)
         fully_connected(network, "eqprop")

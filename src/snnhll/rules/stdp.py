@@ -9,11 +9,11 @@ the mean over the batch:
     inhibitory     ΔW of pair, its sign turned
     reward         ΔW of pair, times +1 for samples that the votes classify rightly, and -1 for others
 
-ȳ² has τ_slow. Spikes of one step count as pre before post. Weights stay in [0, w_max]; every neuron's sum to `total` of
-its inputs. Homeostasis, the adaptive threshold of the paper, is kept in the bias: b += η η_b (a/n - r), so that the n
-neurons of a layer take equal turns, and one of them fires at a share a of the steps. Labels only assign classes to the
-neurons of the last layer: each votes for the class that it fired most for, and the class of the highest mean rate wins.
-The votes are the readout's weights.
+ȳ² has τ_slow. Spikes of one step count as pre before post. Weights stay in [0, w_max]; every neuron's sum to `total`.
+Homeostasis, the adaptive threshold of the paper, is kept in the bias: b += η η_b (a/n - r), so that the n neurons of a
+layer take equal turns, and one of them fires at a share a of the steps. Labels only assign classes to the neurons of
+the last layer: each votes for the class that it fired most for, and the class of the highest mean rate wins. The votes
+are the readout's weights.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class STDPRule(Rule):
         tau_plus: Positive = 5.0,
         tau_minus: Positive = 5.0,
         tau_slow: Positive = 20.0,
-        offset: NonNegative = 1.0,
+        offset: NonNegative = 1.6,
         w_max: Positive = 1.0,
-        total: Annotated[float, Range(0, 1, open_low=True)] = 0.02,
-        homeostasis: NonNegative = 1.0,
-        activity: Annotated[float, Range(0, 1, open_low=True)] = 1.0,
+        total: Positive = 2.0,
+        homeostasis: NonNegative = 500.0,
+        activity: Annotated[float, Range(0, 1, open_low=True)] = 0.3,
         memory: Fraction = 0.99,
     ) -> None:
         super().__init__(network)
@@ -115,10 +115,10 @@ class STDPRule(Rule):
         return -change if self.kind == "inhibitory" else change
 
     def bound(self, synapse: Synapse) -> None:
-        """Keep the weights in [0, w_max], and the sum of each neuron's at `total` of the number of its inputs."""
+        """Keep the weights in [0, w_max], and the sum of each neuron's at `total`."""
         weight = synapse.weight
         weight.clamp_(min=0)
-        weight.mul_(self.total * weight.shape[1] / weight.sum(1, keepdim=True).clamp(min=1e-8))
+        weight.mul_(self.total / weight.sum(1, keepdim=True).clamp(min=1e-8))
         weight.clamp_(max=self.w_max)
 
     def assign(self, rate: Tensor, labels: Tensor) -> None:
