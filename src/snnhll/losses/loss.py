@@ -54,9 +54,9 @@ class Activity:
         return cls(rate.unsqueeze(0), rate, source, _pooled={None: rate})
 
     def pooled(self, side: int | None) -> Tensor:
-        """Return the spikes with maps average-pooled to `side`, [S * B, ...], in the precision of the rate.
+        """Return the spikes with maps average-pooled to `side`, [S * B, ...], stored like the rate.
 
-        Computed once for all terms that ask.
+        Computed once for all terms that ask. The pooling itself is in the precision of the spikes.
         """
         if side not in self._pooled:
             flat = self._pooled[None] if None in self._pooled else self.spikes.flatten(0, 1)

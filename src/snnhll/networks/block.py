@@ -50,13 +50,13 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, steps: int, through_time: bool = False) -> Tensor:
         """Return the spikes [T, B, ...] in the precision of x, before dropout and pooling."""
-        return self.fire(self.synapse(x), steps, through_time).to(x.dtype)
+        return self.fire(self.synapse(x), steps, through_time)
 
     def fire(self, z: Tensor, steps: int, through_time: bool = False) -> Tensor:
-        """Return the spikes [T, B, ...] of weighted sums z [S, B, ...]."""
+        """Return the spikes [T, B, ...] of weighted sums z [S, B, ...], in their precision."""
         if self.norm is not None:
             return self.neuron(z, steps, through_time, self.norm)
-        return self.neuron(self.normalised(z), steps, through_time)
+        return self.neuron(self.normalised(z), steps, through_time).to(z.dtype)
 
     @property
     def compiled(self) -> LIFSettings | None:

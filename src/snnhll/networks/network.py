@@ -33,7 +33,7 @@ class Network(nn.Module):
     """Blocks of spiking neurons and a linear readout on the spikes of the last one.
 
     mean, std: per-channel normalisation of the pixels, [C]. make_neuron: called once a layer. precision: dtype of
-    synaptic products and transmitted spikes; membranes, normalisation and losses stay in float32.
+    synaptic products, of spikes and of their gradients; membranes, normalisation, rates and losses stay in float32.
     """
 
     def __init__(

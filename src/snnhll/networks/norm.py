@@ -65,8 +65,8 @@ class BatchNorm(nn.Module):
 
     def _follow(self, mean: Tensor, var: Tensor, count: float) -> None:
         """Move the running statistics towards those of a batch with `count` values a channel."""
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(var * (count / max(count - 1, 1)), self.momentum)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_((var * (count / max(count - 1, 1))).to(self.running_var.dtype), self.momentum)
 
     @torch.no_grad()
     def affine(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -36,7 +36,7 @@ class Signal:
 
 
 def rate_of(spikes: Tensor) -> Tensor:
-    """Return the mean over time [B, ...] of spikes [T, B, ...], in float32 whatever their precision; differentiable."""
+    """Return the mean over time [B, ...] of spikes [T, B, ...], differentiable; float32, or float64 as the spikes."""
     return cast(Tensor, _Rate.apply(spikes))
 
 

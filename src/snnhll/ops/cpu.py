@@ -30,7 +30,8 @@ NARROWEST = 64
 """Channels the innermost loop of `moments` should find at least; fewer are taken together over several pixels."""
 
 SEQUENCE_RUN = 4096
-"""Membranes a run of the backward pass of `lif_sequence` may hold over all its steps: 16 KiB."""
+"""Membranes a run of the backward pass of `lif_sequence` should hold over all its steps: 16 KiB. It has at least 64
+elements or, with a normalisation, one pixel."""
 
 
 def lif_pass(

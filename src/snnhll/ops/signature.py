@@ -55,7 +55,10 @@ class BatchNormalisation(Protocol):
         """Return y in float32, differentiable."""
 
     def affine(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return scale and shift with y = z scale + shift, and the μ and 1/σ they come from, all [C]."""
+        """Return scale and shift with y = z scale + shift, and the μ and 1/σ they come from, all [C].
+
+        In training the running statistics follow those of z, as in a call.
+        """
 
     @property
     def of_batch(self) -> bool:

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from snnhll.build import Range
 from snnhll.networks.network import Network
+from snnhll.networks.rates import rate_of
 from snnhll.rules.requirements import alike_at_every_step, integrate_and_fire
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct, descend
 
@@ -54,7 +55,7 @@ class ANN2SNNRule(Rule):
         return self.ann
 
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
-        x = self.ann.encode(images).mean(0)
+        x = rate_of(self.ann.encode(images))
         reached = []
         for block in self.ann.blocks:
             a = block.current(x.unsqueeze(0)).relu()

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from snnhll.build import PositiveInt
 from snnhll.networks.network import Network
 from snnhll.neurons.integrate_and_fire import IF
+from snnhll.ops.reference import compute_dtype
 from snnhll.rules.feedback import silent
 from snnhll.rules.pieces import in_pieces
 from snnhll.rules.requirements import plain_weights
@@ -61,5 +62,5 @@ class BPSTDPRule(Rule):
 
 def recent(spikes: Tensor, window: int) -> Tensor:
     """Return how much [T, B, ...] came in the last `window` steps, this one included."""
-    total = spikes.cumsum(0)
+    total = spikes.cumsum(0, dtype=compute_dtype(spikes))
     return torch.cat([total[:window], total[window:] - total[:-window]])

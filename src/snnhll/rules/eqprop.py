@@ -79,7 +79,7 @@ class Coupled:
         sizes = [weight.shape[0] for weight, _ in connections(network)]
         own = [integrate_and_fire(block, "eqprop") for block in network.blocks]
         self.thresholds = [*own, own[-1]]  # the output's is that of the last block
-        self.membranes = [coded.new_zeros(coded.shape[1], n) for n in sizes]
+        self.membranes = [self.coded.new_zeros(coded.shape[1], n) for n in sizes]
         self.spikes = [torch.zeros_like(v) for v in self.membranes]
 
     def settle(self, beta: float = 0.0, wanted: Tensor | None = None) -> list[Tensor]:

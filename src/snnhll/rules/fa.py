@@ -42,7 +42,7 @@ class FARule(BPTTRule):
             z = block.synapse(x.detach())
             if feedback is not None:  # the first layer sends no error on
                 z = z + silent(feedback(x))
-            spikes = block.fire(z, net.steps, self.through_time).to(net.precision)
+            spikes = block.fire(z, net.steps, self.through_time)
             x = block.transmit(spikes, block.gate(spikes[0].detach()))
         rate = rate_of(x)
         sent_back = self.readout_feedback(rate.flatten(1))

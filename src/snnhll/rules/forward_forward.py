@@ -44,7 +44,7 @@ class ForwardForwardRule(LayerwiseRule):
             x = piece.sent.detach()
             with torch.no_grad():
                 plain = run_piece(self.network, block, plain, self.through_time).sent
-        received = plain.mean(0, keepdim=True)
+        received = rate_of(plain).unsqueeze(0)
         return metrics | learn_readout(self.network, self.optimizers[-1], received, labels)
 
     def learn_layer(self, i: int, piece: Piece, labels: Tensor) -> Metrics:

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from snnhll.build import NonNegative, PositiveInt
 from snnhll.errors import UserError
 from snnhll.networks.network import Inference, Network
+from snnhll.networks.rates import rate_of
 from snnhll.networks.spec import Layer
 from snnhll.neurons.neuron import State
 from snnhll.rules.requirements import integrate_and_fire, no_batch_statistics
@@ -62,7 +63,7 @@ class IDERule(Rule):
         self.optimizers[0].zero_grad(set_to_none=True)
         loss.backward()
         assert r.grad is not None
-        self.differentiate(coded.mean(0), settled, r.grad)
+        self.differentiate(rate_of(coded), settled, r.grad)
         self.optimizers[0].step()
         return {"readout/pred": loss.detach(), "correct": correct(logits, labels)}
 
@@ -107,7 +108,7 @@ class IDERule(Rule):
     def evaluate(self, images: Tensor) -> Outcome:
         coded = self.network.encode(images)
         rates = self.settle(coded)
-        inputs = [coded.mean(0), *rates]
+        inputs = [rate_of(coded), *rates]
         return Outcome(Inference(self.network.classify(rates[-1]), rates, inputs), [None] * len(rates))
 
 

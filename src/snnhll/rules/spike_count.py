@@ -44,7 +44,7 @@ class SpikeCountRule(BPTTRule):
             with torch.no_grad():
                 spikes = block(x, net.steps)
                 gate = block.gate(spikes[0])
-                x = block.transmit(spikes, gate).to(net.precision)
+                x = block.transmit(spikes, gate)
             analog = (block.current(rate.unsqueeze(0)) / v_th).clamp(0, 1)
             rate = rate_of(x) + silent(block.transmit(analog, gate)[0])
         return net.classify(rate)
