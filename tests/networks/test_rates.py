@@ -47,7 +47,7 @@ def signal(layer: Layer, length: int, dtype: torch.dtype) -> Signal:
     x = (analog if length == 1 else spikes).to(dtype)
     if layer.kind == "conv":
         x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x.shape[:2])
-    return Signal.of(x)
+    return Signal(x)
 
 
 def arriving(layer: Layer, dtype: torch.dtype) -> Tensor:
@@ -222,9 +222,9 @@ def test_inference_keeps_the_training_spikes_without_a_graph(layer: Layer, norm:
 
 def test_rate_of_a_signal_is_the_mean_over_time_in_full_precision() -> None:
     spikes = torch.tensor([[1.0], [0.0], [0.0]])
-    assert Signal.of(spikes.double()).rate.item() == 1 / 3
-    assert Signal.of(spikes.bfloat16()).rate.dtype == torch.float32
-    assert Signal.of(spikes[:1]).rate.item() == 1
+    assert Signal(spikes.double()).rate.item() == 1 / 3
+    assert Signal(spikes.bfloat16()).rate.dtype == torch.float32
+    assert Signal(spikes[:1]).rate.item() == 1
 
 
 @EVERY_LAYER

@@ -49,6 +49,26 @@ def by_hand(block: Residual, x: Tensor, stride: int) -> Tensor:
     return lif(current) + (skip if block.shortcut is None else lif(skip))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_pooled_output_of_every_block(kind: str, norm: str, make_network: Any, make_batch: Any) -> None:
+    """Plain and residual: the spikes, and the same pooled, whose gradient is that of the spikes pooled by hand."""
+    network = make_network(f"4C3-6{kind}3-P2-FC6-FCn", norm).train()
+    x = network.encode(make_batch()[0])
+    for block in network.blocks[:2]:
+        weights = [synapse.weight for synapse in block.synapses]
+        spikes, maps = block.pooled(x, STEPS, False, 4)
+        whole = block(x, STEPS)
+        assert torch.equal(spikes, whole)
+        assert not spikes.requires_grad
+        by_hand = whole.unflatten(4, (4, 2)).unflatten(3, (4, 2)).mean((4, 6))
+        torch.testing.assert_close(maps, by_hand)
+        found, expected = (torch.autograd.grad(y.square().sum(), weights) for y in (maps, by_hand))
+        torch.testing.assert_close(found, expected)
+        assert all(gradient.abs().max() > 0 for gradient in expected)
+        x = whole.detach()
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("shape", "stride"), [("4{}3", 1), ("6{}3", 1), ("4{}3s2", 2)])

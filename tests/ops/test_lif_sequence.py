@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from snnhll.errors import UserError
 from snnhll.networks.norm import BatchNorm
-from snnhll.ops import LIFSettings, lif_sequence, reference
+from snnhll.ops import LIFSettings, lif_pooled, lif_sequence, reference
 from snnhll.surrogates.arctangent import Arctangent
 from snnhll.surrogates.boxcar import Boxcar
 from snnhll.surrogates.exponential import Exponential
@@ -129,6 +130,47 @@ def test_normalisation_within_the_sequence(
         assert found is not None
         assert true is not None
         torch.testing.assert_close(found.float(), true.float(), rtol=0, atol=exact * float(true.float().abs().max()))
+
+
+@pytest.mark.parametrize("inputs", [1, 6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("side", "piece"), [(1, 2**20), (3, 2**20), (3, 30_000)])
+@pytest.mark.parametrize("training", [True, False], ids=["statistics of the batch", "running statistics"])
+def test_pooled_is_the_sequence_pooled(
+    inputs: int, dtype: torch.dtype, side: int, piece: int, training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows that overlap (7 by 3); the gradient written out for all eight images at once, and for three at a time."""
+    monkeypatch.setattr("snnhll.ops.cpu.PIECE", piece)
+    draw = torch.Generator().manual_seed(4)
+    z = (torch.randn(inputs, 8, 7, 9, 24, generator=draw).movedim(-1, 2) * 1.5 + 0.7).to(dtype)
+    weights = torch.randn(6, 8, 24, side, side, generator=draw).to(dtype)
+    norm = BatchNorm(24).train(training)
+    norm.running_mean.fill_(0.5)
+    how = (SOFT, Exponential(1.5), False, True)
+    apart: list[Tensor] = []
+
+    def pooled(x: Tensor, steps: int) -> Tensor:
+        spikes, maps = lif_pooled(x, steps, *how, norm, side)
+        assert not spikes.requires_grad
+        apart.append(spikes)
+        return maps
+
+    def sequence_pooled(x: Tensor, steps: int) -> Tensor:
+        apart.append(lif_sequence(x, steps, *how, norm).detach())
+        return torch.stack([F.adaptive_avg_pool2d(s, side) for s in lif_sequence(x, steps, *how, norm)])
+
+    maps, grad = gradient(pooled, z, weights)
+    parameters = [norm.gamma.grad, norm.beta.grad]
+    norm.gamma.grad = norm.beta.grad = None
+    true_maps, true_grad = gradient(sequence_pooled, z, weights)
+    assert torch.equal(*apart)
+    assert torch.equal(maps, true_maps)
+    assert float(true_grad.float().abs().max()) > 0
+    exact = {torch.float32: 1e-5, torch.bfloat16: 2 * 2**-7}[dtype]  # stored twice, each time a step apart at most
+    for found, true in zip([grad, *parameters], [true_grad, norm.gamma.grad, norm.beta.grad], strict=True):
+        assert found is not None
+        assert true is not None
+        torch.testing.assert_close(found, true, rtol=0, atol=exact * float(true.float().abs().max()))
 
 
 def test_normalisation_with_running_statistics() -> None:

@@ -146,11 +146,14 @@ def config() -> Config:
 
 
 @pytest.fixture(scope="module")
-def heads(config: Config, problem: Problem) -> Callable[[dict[str, float]], MakeLoss]:
+def heads(config: Config, problem: Problem) -> Callable[..., MakeLoss]:
     """Weights of terms to a function that builds a layer's loss in float64, its classifier away from zero."""
 
-    def of(weights: dict[str, float]) -> MakeLoss:
-        node = config | {"loss": config["loss"] | {"weights": weights}}
+    def of(weights: dict[str, float], head_size: int = 1024) -> MakeLoss:
+        terms = {name: dict(term) for name, term in config["loss"]["terms"].items()}
+        for name in ("pred", "sim"):
+            terms[name]["head_size"] = head_size
+        node = config | {"loss": config["loss"] | {"weights": weights, "terms": terms}}
 
         def make(layer: Layer) -> HybridLoss:
             loss = make_loss(node, problem, [], layer).double()
@@ -221,6 +224,17 @@ def test_accumulate_and_final_are_the_gradients_of_a_simulation(
     rule = LocalRule(make_network(spec, norm), heads(ALL_TERMS), sgd(0.0), update).train()
     rule.step(*make_batch())
     assert_same_gradients(gradients(rule), by_hand(rule, simulate, *make_batch(), through_time, on_rates))
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "weight"])
+def test_accumulate_with_heads_that_see_nothing_but_pooled_maps(
+    make_network: MakeNetwork, make_batch: MakeBatch, heads: Callable[..., MakeLoss], simulate: Simulate, norm: Any
+) -> None:
+    rule = LocalRule(make_network(SPECS[1], norm), heads(PER_STEP, head_size=20), sgd(0.0), "accumulate").train()
+    assert [loss.side for loss in rule.losses] == [2, 1, None]
+    rule.step(*make_batch())
+    expected = by_hand(rule, simulate, *make_batch(), through_time=False, on_rates=False)
+    assert_same_gradients(gradients(rule), expected)
 
 
 @EVERY_SPEC

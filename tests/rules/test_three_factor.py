@@ -106,7 +106,7 @@ def test_slope_of_the_rate_equals_autograd_through_a_rate_neuron(spec: str, obje
     target = loss.prepare(Batch(net.normalised(images), labels, CLASSES))
     rule = ThreeFactorRule(copy.deepcopy(net), hsic_loss(objective=objective), sgd, slope="rate")
     rule.step(images, labels)
-    signal = Signal.of(net.encode(images))
+    signal = Signal(net.encode(images))
     for i, block in enumerate(net.blocks):
         neuron = block.neuron
         assert isinstance(neuron, LIF)

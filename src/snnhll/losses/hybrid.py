@@ -50,6 +50,12 @@ class HybridLoss(nn.Module):
         total = functools.reduce(operator.add, (weights[name] * value for name, value in values.items()))
         return total, {name: value.detach() for name, value in values.items()}
 
+    @property
+    def side(self) -> int | None:
+        """The one side to which all terms have spikes average-pooled, and see nothing else of them; else None."""
+        sides = {None if self._term(name).once else self._term(name).side for name in self.weights}
+        return sides.pop() if len(sides) == 1 else None
+
     def present_weights(self) -> Mapping[str, float | Tensor]:
         """Return the weight of each term as it stands."""
         return self.weighting.weights(self.weights)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from snnhll.losses.features import pooled
+from snnhll.ops.reference import compute_dtype
 
 
 def as_given(pixels: Tensor) -> Tensor:
@@ -53,6 +54,12 @@ class Activity:
         """Return what losses see that are on rates; the rate is its own flat form, without a detour for gradients."""
         return cls(rate.unsqueeze(0), rate, source, _pooled={None: rate})
 
+    @classmethod
+    def on_pooled(cls, maps: Tensor, side: int) -> Activity:
+        """Return what losses of this `side` see, `maps` [T, B, C, side, side]; rate and source they do not look at."""
+        unseen = maps.new_empty(0)
+        return cls(maps, unseen, unseen, _pooled={side: maps.flatten(0, 1).to(compute_dtype(maps))})
+
     def pooled(self, side: int | None) -> Tensor:
         """Return the spikes with maps average-pooled to `side`, [S * B, ...], stored like the rate.
 
@@ -83,12 +90,15 @@ class Loss(nn.Module, ABC):
     """One term of a layer's loss: the mean of something over samples, or over pairs of samples.
 
     `once`: it is due once a sample, on rates, not at every step (section 3.2). `signed`: its value can be negative.
+    `side`: to which it has spikes average-pooled, where `Activity.pooled(side)` is all it looks at (if not `once`);
+    None where it sees more.
     `gathered`: x with the samples of the whole batch along an axis; a loss of pairs takes labels and features through
     it, since a process may have a share of the batch only (snnhll/parallel/replicas.py).
     """
 
     once: ClassVar[bool] = False
     signed: ClassVar[bool] = False
+    side: int | None = None
 
     def __init__(self) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from snnhll.networks.norm import BatchNorm
 from snnhll.networks.spec import Layer
 from snnhll.networks.synapse import Synapse
 from snnhll.neurons.neuron import Neuron
-from snnhll.ops import LIFSettings
+from snnhll.ops import LIFSettings, average_pool
 
 Norm = Literal["none", "batch", "weight", "bntt"]
 
@@ -57,6 +57,14 @@ class Block(nn.Module):
         if self.norm is not None:
             return self.neuron(z, steps, through_time, self.norm)
         return self.neuron(self.normalised(z), steps, through_time).to(z.dtype)
+
+    def pooled(self, x: Tensor, steps: int, through_time: bool, side: int) -> tuple[Tensor, Tensor]:
+        """Return the spikes of `forward` without a gradient, [T, B, C, H, W], and, differentiable, the same
+        average-pooled over space, [T, B, C, side, side]: all that a loss on pooled maps needs."""
+        if self.norm is not None:
+            return self.neuron.pooled(self.synapse(x), steps, through_time, self.norm, side)
+        spikes = self(x, steps, through_time)
+        return spikes.detach(), average_pool(spikes, side)
 
     @property
     def compiled(self) -> LIFSettings | None:

@@ -84,7 +84,7 @@ class Network(nn.Module):
 
     def infer(self, images: Tensor) -> Inference:
         """Run the network for its T steps, one layer after another, keeping rates only."""
-        signal = Signal.of(self.encode(images))
+        signal = Signal(self.encode(images))
         rates, inputs = [], []
         for block in self.blocks:
             rate, signal, received = self._infer(block, signal)
@@ -99,7 +99,7 @@ class Network(nn.Module):
         _, between = rate_inference(block.first, signal, self.steps)
         with torch.no_grad():
             spikes = block.join(signal.spikes, between.spikes, self.steps)
-        return rate_of(spikes), Signal.of(block.transmit(spikes, None)), block.received(signal.rate, between.rate)
+        return rate_of(spikes), Signal(block.transmit(spikes, None)), block.received(signal.rate, between.rate)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [B, classes], the mean over time of the readout; differentiable through time."""

@@ -11,6 +11,7 @@ gradients do not flow through time. With D = dL/dr, x̂ the normalised current a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -24,15 +25,18 @@ from snnhll.ops.reference import compute_dtype
 
 @dataclass(frozen=True)
 class Signal:
-    """What travels between layers: spikes [S, B, ...] (S = 1: constant over time) and their rate [B, ...]."""
+    """What travels between layers: spikes [S, B, ...] (S = 1: constant over time). counted: their rate [B, ...], where
+    it is known already."""
 
     spikes: Tensor
-    rate: Tensor
+    counted: Tensor | None = None
 
-    @staticmethod
-    def of(spikes: Tensor) -> Signal:
-        """Return the signal of spikes [S, B, ...]."""
-        return Signal(spikes, spikes[0] if len(spikes) == 1 else rate_of(spikes))
+    @cached_property
+    def rate(self) -> Tensor:
+        """The mean of the spikes over time, [B, ...]; computed for those who look at it."""
+        if self.counted is not None:
+            return self.counted
+        return self.spikes[0] if len(self.spikes) == 1 else rate_of(self.spikes)
 
 
 def rate_of(spikes: Tensor) -> Tensor:
@@ -49,7 +53,7 @@ class _Rate(torch.autograd.Function):
         total = spikes[0].to(compute_dtype(spikes), copy=True)
         for step in spikes[1:]:
             total += step
-        return total / len(spikes)
+        return total.div_(len(spikes))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
@@ -68,7 +72,7 @@ def rate_inference(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Si
     """Return rate and outgoing signal without anything kept for a gradient."""
     if block.compiled is None:
         spikes = block(signal.spikes, steps)
-        return rate_of(spikes), Signal.of(block.transmit(spikes, None))
+        return rate_of(spikes), Signal(block.transmit(spikes, None))
     z = block.synapse(signal.spikes)
     scale, shift = (None, None) if block.norm is None else block.norm.affine(z)[:2]
     out = lif_pass(
@@ -113,7 +117,7 @@ def _by_autograd(block: Block, signal: Signal, steps: int) -> tuple[Tensor, Sign
     z = z + (mean - mean.detach())
     spikes = block.fire(z, steps).to(signal.spikes.dtype)
     sent = block.transmit(spikes.detach(), block.gate(spikes[0].detach()))
-    return rate_of(spikes), Signal.of(sent)
+    return rate_of(spikes), Signal(sent)
 
 
 class _RateGradient(torch.autograd.Function):

@@ -413,7 +413,7 @@ def _store_row(values, out):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _backward_run(neuron, surrogate, through, z, scale, shift, grad_spikes, grad, sums, work, begin, end):  # type: ignore[no-untyped-def]
+def _backward_run(neuron, surrogate, through, z, scale, shift, grad_spikes, start, grad, sums, work, begin, end):  # type: ignore[no-untyped-def]
     steps = work.shape[0] - 2
     constant, constant_grad = z.shape[0] == 1, grad_spikes.shape[0] == 1
     v, g = work[steps], work[steps + 1]
@@ -422,7 +422,8 @@ def _backward_run(neuron, surrogate, through, z, scale, shift, grad_spikes, grad
     for t in range(steps):
         _keep_membranes(neuron, z[0 if constant else t, begin:end], scale, shift, v, work[t])
     for t in range(steps - 1, -1, -1):
-        _step_back(neuron, surrogate, through, work[t], grad_spikes[0 if constant_grad else t, begin:end], g)
+        given = grad_spikes[0 if constant_grad else t, begin - start : end - start]
+        _step_back(neuron, surrogate, through, work[t], given, g)
         _add_products(g, z[0 if constant else t, begin:end], sums[0], sums[1])
         if not constant:
             _store_row(g, grad[t, begin:end])
@@ -431,32 +432,35 @@ def _backward_run(neuron, surrogate, through, z, scale, shift, grad_spikes, grad
 
 
 @_inner
-def _backward_block(neuron, surrogate, through, steps, z, scale, shift, grad_spikes, grad, sums, begin, end):  # type: ignore[no-untyped-def]
+def _backward_block(neuron, surrogate, through, steps, z, scale, shift, grad_spikes, start, grad, sums, begin, end):  # type: ignore[no-untyped-def]
     run = scale.size
     work, own = np.empty((steps + 2, run), np.float32), np.empty((2, run), np.float32)
     for first in range(begin, end, run):
         _clear(own[0])
         _clear(own[1])
         last = min(first + run, end)
-        _backward_run(neuron, surrogate, through, z, scale, shift, grad_spikes, grad, own, work, first, last)
+        _backward_run(neuron, surrogate, through, z, scale, shift, grad_spikes, start, grad, own, work, first, last)
         for i in range(run):
             sums[0, i] += own[0, i]
             sums[1, i] += own[1, i]
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def lif_sequence_backward(neuron, surrogate, through, steps, z, scale, shift, grad_spikes, grad, sums):  # type: ignore[no-untyped-def]
-    """Gradient [S, N] of the current z * scale + shift; that of the spikes is [T, N], or [1, N] if no step differs.
+def lif_sequence_backward(neuron, surrogate, through, steps, z, scale, shift, grad_spikes, start, grad, sums):  # type: ignore[no-untyped-def]
+    """Gradient [S, N] of the current z * scale + shift, at the n places from `start`.
 
+    That of the spikes there is [T, n], or [1, n] if no step differs.
     The membrane is computed again, not stored. `through`: the decay where the gradient goes through time and 0 where
     not; 1 where it also goes through the spike that resets, else 0. Adds to `sums` [blocks, 2, run] the sums of that
     gradient, and of it times z, over the runs of each block.
     """
-    run, size = scale.size, z.shape[1]
+    run, size = scale.size, grad_spikes.shape[1]
     block = (size // run + sums.shape[0]) // sums.shape[0] * run
     for i in prange(sums.shape[0]):
-        begin, end = i * block, min((i + 1) * block, size)
-        _backward_block(neuron, surrogate, through, steps, z, scale, shift, grad_spikes, grad, sums[i], begin, end)
+        begin, end = start + i * block, start + min((i + 1) * block, size)
+        _backward_block(
+            neuron, surrogate, through, steps, z, scale, shift, grad_spikes, start, grad, sums[i], begin, end
+        )
 
 
 @_inner

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from snnhll.ops import compiled
 from snnhll.ops.layout import like_steps, steps_flat
+from snnhll.ops.reference import average_pool
 from snnhll.ops.sequence import carried, differentiable
 from snnhll.ops.shapes import shape_of
 from snnhll.ops.signature import BatchNormalisation, LIFSettings, Pass, normalisation_terms
@@ -32,6 +33,9 @@ NARROWEST = 64
 SEQUENCE_RUN = 4096
 """Membranes a run of the backward pass of `lif_sequence` should hold over all its steps: 16 KiB. It has at least 64
 elements or, with a normalisation, one pixel."""
+
+PIECE = 2**20
+"""Elements of a gradient that is written out for a few images at a time: 2 MiB in bfloat16."""
 
 
 def lif_pass(
@@ -138,11 +142,29 @@ def lif_sequence(
     if norm is None:
         return differentiable(_spikes, _gradient, z, steps, settings, surrogate, through_time, detach_reset)
     how = settings, surrogate, *carried(settings, through_time, detach_reset)
-    return cast(Tensor, _Normalised.apply(z, norm.gamma, norm.beta, norm.affine(z), steps, how))
+    return cast(Tensor, _Normalised.apply(z, norm.gamma, norm.beta, norm.affine(z), steps, how, None))
+
+
+def lif_pooled(
+    z: Tensor,
+    steps: int,
+    settings: LIFSettings,
+    surrogate: Surrogate,
+    through_time: bool,
+    detach_reset: bool,
+    norm: BatchNormalisation,
+    side: int,
+) -> tuple[Tensor, Tensor]:
+    """`snnhll.ops.lif_pooled` for z that `layout.is_channels_last` holds, float32 or bfloat16."""
+    how = settings, surrogate, *carried(settings, through_time, detach_reset)
+    return cast(tuple[Tensor, Tensor], _Normalised.apply(z, norm.gamma, norm.beta, norm.affine(z), steps, how, side))
 
 
 class _Normalised(torch.autograd.Function):
-    """Spikes of batch-normalised sums z, with nothing kept but z."""
+    """Spikes of batch-normalised sums z, with nothing kept but z.
+
+    With a side: the spikes without a gradient, and average-pooled with one.
+    """
 
     @staticmethod
     def forward(
@@ -153,23 +175,40 @@ class _Normalised(torch.autograd.Function):
         affine: tuple[Tensor, Tensor, Tensor, Tensor],
         steps: int,
         how: tuple[LIFSettings, Surrogate, float, float],
-    ) -> Tensor:
+        side: int | None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         ctx.save_for_backward(z, gamma, *affine)
-        ctx.how = how
-        return _spikes(z, steps, how[0], affine[:2])
+        ctx.set_materialize_grads(False)
+        ctx.steps, ctx.how, ctx.pooled = steps, how, side is not None
+        spikes = _spikes(z, steps, how[0], affine[:2])
+        if side is None:
+            return spikes
+        ctx.mark_non_differentiable(spikes)
+        return spikes, average_pool(spikes, side)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         z, gamma, scale, shift, mean, inverse = ctx.saved_tensors
+        pieces = _unpooled(grads[1], z) if ctx.pooled else iter([grads[0]])
         settings, surrogate, carry, reset = ctx.how
-        grad, sums = _backward(z, grads[0], settings, surrogate, carry, reset, (scale, shift))
+        grad, sums = _backward(z, ctx.steps, pieces, settings, surrogate, carry, reset, (scale, shift))
         channels = z.shape[2]
         grad_beta, grad_input = torch.from_numpy(sums.reshape(2, -1, channels).sum(1)).float()
         terms = normalisation_terms((gamma, mean, inverse), grad_beta, grad_input, z.numel() // channels)
         with _threads():
             pixels = (_flat(x).reshape(-1, channels) for x in (grad, z))
             compiled.through_norm(*pixels, *(_array(x) for x in terms[:3]))
-        return grad, terms.grad_gamma, grad_beta, None, None, None
+        return grad, terms.grad_gamma, grad_beta, None, None, None, None
+
+
+def _unpooled(grad: Tensor, z: Tensor) -> Iterator[Tensor]:
+    """Yield the gradient of maps for that of their average-pooled form [T, B, C, side, side], for a few images at a
+    time, so that it never exists for all."""
+    maps = list(z.shape[2:])
+    for some in grad.split(max(1, PIECE // (len(grad) * math.prod(maps))), 1):
+        flat = some.flatten(0, 1)
+        shape = _new([len(flat)], maps[0], maps[1:], flat.dtype)  # all that is read of what was pooled
+        yield torch.ops.aten._adaptive_avg_pool2d_backward(flat, shape).unflatten(0, some.shape[:2])
 
 
 def _spikes(current: Tensor, steps: int, settings: LIFSettings, affine: tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -183,38 +222,44 @@ def _spikes(current: Tensor, steps: int, settings: LIFSettings, affine: tuple[Te
 def _gradient(
     current: Tensor, grad_spikes: Tensor, settings: LIFSettings, surrogate: Surrogate, carry: float, reset: float
 ) -> Tensor:
-    return _backward(current, grad_spikes, settings, surrogate, carry, reset)[0]
+    return _backward(current, len(grad_spikes), iter([grad_spikes]), settings, surrogate, carry, reset)[0]
 
 
 def _backward(
     z: Tensor,
-    grad_spikes: Tensor,
+    steps: int,
+    pieces: Iterator[Tensor],
     settings: LIFSettings,
     surrogate: Surrogate,
     carry: float,
     reset: float,
     affine: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, np.ndarray]:
-    """Return the gradient of the current and, for each place of a run, the sums of it and of its products with z."""
-    steps = len(grad_spikes)
-    if grad_spikes.stride(0) == 0:
-        grad_spikes = grad_spikes[:1]  # the same at every step, as that of a mean over time
+    """Return the gradient of the current and, for each place of a run, the sums of it and of its products with z.
+
+    pieces: the gradient of the spikes, of some images [T, b, ...] after others.
+    """
     grad = like_steps(z, len(z))
     scale, shift = _folded(affine, z.shape[2], max(64, SEQUENCE_RUN // steps))
     sums = np.zeros((min(BLOCKS, -(-z[0].numel() // scale.size)), 2, scale.size))
-    with _threads():
-        compiled.lif_sequence_backward(
-            _neuron(settings),
-            _compiled_surrogate(surrogate),
-            (np.float32(carry), np.float32(reset)),
-            steps,
-            _flat_array(z),
-            scale,
-            shift,
-            _flat_array(_laid_out(grad_spikes, z)),
-            _flat_array(grad),
-            sums,
-        )
+    start = 0
+    for given in pieces:
+        once = given[:1] if given.stride(0) == 0 else given  # the same at every step, as that of a mean over time
+        with _threads():
+            compiled.lif_sequence_backward(
+                _neuron(settings),
+                _compiled_surrogate(surrogate),
+                (np.float32(carry), np.float32(reset)),
+                steps,
+                _flat_array(z),
+                scale,
+                shift,
+                _flat_array(_laid_out(once, z)),
+                start,
+                _flat_array(grad),
+                sums,
+            )
+        start += given[0].numel()
     return grad, sums.sum(0)
 
 
@@ -228,7 +273,7 @@ def _folded(affine: tuple[Tensor, Tensor] | None, channels: int, length: int) ->
 
 def _laid_out(x: Tensor, z: Tensor) -> Tensor:
     """Return x [S, B, ...] in the precision and memory order of z, itself if it is so already."""
-    like = like_steps(z, len(x))
+    like = like_steps(z[:, : x.shape[1]], len(x))
     return x if x.dtype == z.dtype and x.stride() == like.stride() else like.copy_(x)
 
 

@@ -116,12 +116,35 @@ def lif_sequence(
     if norm is None:
         fast = _fast_path(z, surrogate, steps_flat(z) is not None)
         return (reference if fast is None else fast).lif_sequence(z, *how)
-    path = FAST_PATHS.get(z.device.type)
-    fused = norm.of_batch and path is not None and path.normalises
-    fast = _fast_path(z, surrogate, _in_order(z)) if fused else None
+    fast = _fused(z, surrogate, norm)
     if fast is None:
         return lif_sequence(norm(z), *how).to(z.dtype)
     return fast.lif_sequence(z, *how, norm)
+
+
+def lif_pooled(
+    z: Tensor,
+    steps: int,
+    settings: LIFSettings,
+    surrogate: Surrogate,
+    through_time: bool,
+    detach_reset: bool,
+    norm: BatchNormalisation,
+    side: int,
+) -> tuple[Tensor, Tensor]:
+    """`lif_sequence` for a loss that sees maps average-pooled, where the full gradient of the spikes need not exist.
+
+    Returns:
+        The spikes [T, B, C, H, W] without a gradient; the same pooled over space, [T, B, C, side, side],
+        differentiable. Both in the dtype of z.
+    """
+    check_steps(z, steps)
+    how = steps, settings, surrogate, through_time, detach_reset, norm
+    fast = _fused(z, surrogate, norm)
+    if fast is not None:
+        return fast.lif_pooled(z, *how, side)
+    spikes = lif_sequence(z, *how)
+    return spikes.detach(), reference.average_pool(spikes, side)
 
 
 def rate_gradient(
@@ -148,6 +171,14 @@ def rate_gradient(
     if fast is None:
         return reference.rate_gradient(grad, slope, slope_input, mean_input, norm, dtype)
     return fast.rate_gradient(grad, slope, slope_input, mean_input, norm, dtype)
+
+
+def _fused(z: Tensor, surrogate: Surrogate, norm: BatchNormalisation) -> ModuleType | None:
+    """Return the module that computes normalisation, neurons and the gradient of both of z as one; None without."""
+    path = FAST_PATHS.get(z.device.type)
+    if not norm.of_batch or path is None or not path.normalises:
+        return None
+    return _fast_path(z, surrogate, _in_order(z))
 
 
 def which(z: Tensor, surrogate: Surrogate | None = None) -> str:

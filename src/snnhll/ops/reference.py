@@ -70,6 +70,11 @@ def lif_pass(
     return Pass(spikes, output_rate / steps, rate / steps, *means)
 
 
+def average_pool(spikes: Tensor, side: int) -> Tensor:
+    """Return maps [T, B, C, H, W] average-pooled over space to [T, B, C, side, side]."""
+    return F.adaptive_avg_pool2d(spikes.flatten(0, 1), side).unflatten(0, spikes.shape[:2])
+
+
 @torch.no_grad()
 def moments(z: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel of z [S, B, C, ...], summed in float64."""

@@ -48,8 +48,13 @@ class Pass(NamedTuple):
 class BatchNormalisation(Protocol):
     """What makes a current y = γ (z - μ)/σ + β of weighted sums z [S, B, C, ...]."""
 
-    gamma: Tensor
-    beta: Tensor
+    @property
+    def gamma(self) -> Tensor:
+        """γ, [C]."""
+
+    @property
+    def beta(self) -> Tensor:
+        """β, [C]."""
 
     def __call__(self, z: Tensor) -> Tensor:
         """Return y in float32, differentiable."""

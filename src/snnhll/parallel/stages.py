@@ -85,7 +85,7 @@ def measure(rule: LocalRule, images: Tensor, labels: Tensor, packed: bool) -> Co
 def _measure(rule: LocalRule, images: Tensor, labels: Tensor, packed: bool) -> tuple[list[float], ...]:
     learn, write, read = [], [], []
     watch = _Watch(images.device)
-    targets, signal = rule.prepare(images, labels), Signal.of(rule.network.encode(images))
+    targets, signal = rule.prepare(images, labels), Signal(rule.network.encode(images))
     for unit in rule.units:
         signal = rule.learn_layer(unit, signal, targets, {})
         learn.append(watch.lap())
@@ -147,7 +147,7 @@ class StagedRule(SharedRule):
     def learn(self, images: Tensor, labels: Tensor) -> Metrics:
         rule, metrics = self.inner, Metrics()
         targets = rule.prepare(images, labels)
-        signal = Signal.of(rule.network.encode(images)) if self.inbox is None else self.inbox.take()
+        signal = Signal(rule.network.encode(images)) if self.inbox is None else self.inbox.take()
         for unit in self.units:
             signal = rule.learn_layer(unit, signal, targets, metrics)
         if self.outbox is None:

@@ -70,7 +70,7 @@ class Format:
         spikes = written.view(self.dtype) if self.spike is None else written.to(self.dtype)
         if self.spike not in (None, 1.0):
             spikes = spikes * self.spike
-        return Signal.of(spikes.view(size).movedim(-1, 2))
+        return Signal(spikes.view(size).movedim(-1, 2))
 
 
 class Outbox:

@@ -45,14 +45,18 @@ class Unit:
     loss: HybridLoss
     optimizer: Optimizer
 
-    def learn(self, activity: Activity, targets: dict[str, Any], metrics: Metrics) -> None:
-        """Descend the layer's loss on what it did, adding the value of each term to `metrics`."""
+    def judge(self, activity: Activity, targets: dict[str, Any], metrics: Metrics) -> Tensor | None:
+        """Return the layer's loss on what it did, None where none is due, and add the terms' values to `metrics`."""
         total, values = self.loss(activity, targets, self.block.synapse.weight)
-        if total is not None:
-            descend(self.optimizer, total)
         for name, value in values.items():
             key = f"{self.name}/{name}"
             metrics[key] = metrics[key] + value if key in metrics else value
+        return total
+
+    def learn(self, total: Tensor | None) -> None:
+        """Descend the loss that `judge` returned."""
+        if total is not None:
+            descend(self.optimizer, total)
 
 
 @dataclass
@@ -99,7 +103,7 @@ class LocalRule(Rule):
         if self.update == "online":
             return self._online(coded, labels, targets)
         metrics: Metrics = {}
-        signal = Signal.of(coded)
+        signal = Signal(coded)
         for unit in self.units:
             signal = self.learn_layer(unit, signal, targets, metrics)
         return metrics | self.learn_readout(signal, labels)
@@ -113,23 +117,26 @@ class LocalRule(Rule):
 
         It needs nothing of any other layer, so that a process may have this one alone (snnhll/parallel/stages.py).
         """
-        activity, outgoing = self._run(unit.block, signal)
-        unit.learn(activity, targets, metrics)
+        activity, outgoing = self._run(unit, signal)
+        total = unit.judge(activity, targets, metrics)
+        del activity  # its maps are as large as the gradient, which is next
+        unit.learn(total)
         return outgoing
 
-    def _run(self, block: Block, signal: Signal) -> tuple[Activity, Signal]:
+    def _run(self, unit: Unit, signal: Signal) -> tuple[Activity, Signal]:
         """Run a layer over all steps. Returns what its loss sees and the detached signal to the next layer."""
-        steps = self.network.steps
+        block, steps = unit.block, self.network.steps
         if self.update == "rate":
             rate, outgoing = rate_forward(block, signal, steps)
             return Activity.on_rates(rate, signal.rate), outgoing
+        if self.update == "accumulate" and unit.loss.side is not None:
+            spikes, maps = block.pooled(signal.spikes, steps, False, unit.loss.side)
+            return Activity.on_pooled(maps, unit.loss.side), _sent(block, spikes)
         spikes = block(signal.spikes, steps, through_time=self.update == "final")
         rate = rate_of(spikes)
-        with torch.no_grad():
-            sent = block.transmit(spikes.detach(), block.gate(spikes[0]))
         if self.update == "final":
-            return Activity.on_rates(rate, signal.rate), Signal.of(sent)
-        return Activity(spikes, rate, signal.rate), Signal.of(sent)
+            return Activity.on_rates(rate, signal.rate), _sent(block, spikes)
+        return Activity(spikes, rate, signal.rate), _sent(block, spikes)
 
     def learn_readout(self, signal: Signal, labels: Tensor) -> Metrics:
         """Train the readout on spikes step by step (accumulate) or on their rate, and predict by the mean over time."""
@@ -146,7 +153,7 @@ class LocalRule(Rule):
             x = coded[t % len(coded)]
             for unit in self.units:
                 activity, x = self._step_unit(unit, x, carried, last=t == steps - 1)
-                unit.learn(activity, targets, metrics)
+                unit.learn(unit.judge(activity, targets, metrics))
             logits += self._learn_readout_online(x, labels, metrics)
         return metrics | {"correct": correct(logits, labels)}
 
@@ -187,3 +194,9 @@ class LocalRule(Rule):
             rates = self.network.infer(images).rates
         found = (unit.loss.similarity_of(rate.float(), batch) for unit, rate in zip(self.units, rates, strict=True))
         return [similarity for similarity in found if similarity is not None]
+
+
+@torch.no_grad()
+def _sent(block: Block, spikes: Tensor) -> Signal:
+    """Return what a block's spikes [T, B, ...] are to the next layer: gated, pooled, without a gradient."""
+    return Signal(block.transmit(spikes.detach(), block.gate(spikes[0])))

@@ -92,7 +92,7 @@ class ThreeFactorRule(LocalRule):
     def factors(self, images: Tensor, labels: Tensor) -> Iterator[tuple[str, Factors]]:
         """Yield the name and the three factors of every layer for one batch, to look at; nothing is learned."""
         targets = self.prepare(images, labels)
-        signal = Signal.of(self.network.encode(images))
+        signal = Signal(self.network.encode(images))
         for unit in self.units:
             response = self._respond(unit, signal, targets)
             yield unit.name, response.factors
