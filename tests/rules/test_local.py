@@ -227,7 +227,7 @@ def test_accumulate_and_final_are_the_gradients_of_a_simulation(
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "weight"])
-def test_accumulate_with_heads_that_see_nothing_but_pooled_maps(
+def test_accumulate_with_heads_on_pooled_maps(
     make_network: MakeNetwork, make_batch: MakeBatch, heads: Callable[..., MakeLoss], simulate: Simulate, norm: Any
 ) -> None:
     rule = LocalRule(make_network(SPECS[1], norm), heads(PER_STEP, head_size=20), sgd(0.0), "accumulate").train()
@@ -239,15 +239,22 @@ def test_accumulate_with_heads_that_see_nothing_but_pooled_maps(
 
 @EVERY_SPEC
 @pytest.mark.parametrize("norm", ["none", "weight"])
+@pytest.mark.parametrize("head_size", [1024, 20])
 def test_accumulate_is_the_sum_of_the_online_gradients(
-    make_network: MakeNetwork, make_batch: MakeBatch, heads: Callable[..., MakeLoss], spec: str, norm: Any
+    make_network: MakeNetwork,
+    make_batch: MakeBatch,
+    heads: Callable[..., MakeLoss],
+    spec: str,
+    norm: Any,
+    head_size: int,
 ) -> None:
     """For losses due at every step. A learning rate of 0 keeps the weights at which the online gradients are taken.
 
     Batch statistics differ by nature (of one step, of all), so they are left out.
     """
-    together = LocalRule(make_network(spec, norm), heads(PER_STEP), sgd(0.0), "accumulate").train()
-    online = LocalRule(make_network(spec, norm), heads(PER_STEP), sgd(0.0), "online").train()
+    make = heads(PER_STEP, head_size)
+    together = LocalRule(make_network(spec, norm), make, sgd(0.0), "accumulate").train()
+    online = LocalRule(make_network(spec, norm), make, sgd(0.0), "online").train()
     online.load_state_dict(together.state_dict())
     sums: dict[str, Tensor] = {}
     names = {id(p): name for name, p in online.named_parameters()}

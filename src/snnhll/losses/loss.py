@@ -55,10 +55,10 @@ class Activity:
         return cls(rate.unsqueeze(0), rate, source, _pooled={None: rate})
 
     @classmethod
-    def on_pooled(cls, maps: Tensor, side: int) -> Activity:
+    def on_pooled(cls, maps: Tensor, side: int, last: bool = True) -> Activity:
         """Return what losses of this `side` see, `maps` [T, B, C, side, side]; rate and source they do not look at."""
         unseen = maps.new_empty(0)
-        return cls(maps, unseen, unseen, _pooled={side: maps.flatten(0, 1).to(compute_dtype(maps))})
+        return cls(maps, unseen, unseen, last, _pooled={side: maps.flatten(0, 1).to(compute_dtype(maps))})
 
     def pooled(self, side: int | None) -> Tensor:
         """Return the spikes with maps average-pooled to `side`, [S * B, ...], stored like the rate.

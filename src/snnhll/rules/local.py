@@ -27,6 +27,7 @@ from snnhll.networks.mode import evaluating
 from snnhll.networks.network import Network
 from snnhll.networks.rates import Signal, rate_forward, rate_of
 from snnhll.networks.spec import Layer
+from snnhll.ops import average_pool
 from snnhll.optimizers.optimizer import Optimizer
 from snnhll.rules.course import Course
 from snnhll.rules.layerwise import learn_readout
@@ -61,7 +62,8 @@ class Unit:
 
 @dataclass
 class Running:
-    """What an online layer carries between time steps: its course through them, counts of spikes and of inputs."""
+    """What an online layer carries between time steps: its course through them and, for losses that look at rates,
+    counts of spikes and of inputs."""
 
     course: Course
     fired: Tensor | float = 0.0
@@ -163,6 +165,9 @@ class LocalRule(Rule):
             carried[unit.name] = Running(Course(unit.block, self.network.precision))
         own = carried[unit.name]
         spikes = own.course.step(x)
+        if unit.loss.side is not None:
+            maps = average_pool(spikes.unsqueeze(0), unit.loss.side)
+            return Activity.on_pooled(maps, unit.loss.side, last), own.course.send(spikes.detach())
         rate = (own.fired + spikes) / steps
         own.fired, own.received = own.fired + spikes.detach(), own.received + x
         return Activity(spikes.unsqueeze(0), rate, own.received / steps, last), own.course.send(spikes.detach())
