@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 from snnhll.errors import UserError
 from snnhll.networks.norm import BatchNorm
-from snnhll.ops import LIFSettings, lif_pooled, lif_sequence, reference
+from snnhll.ops import LIFSettings, lif_pooled, lif_sequence, lif_step, reference
 from snnhll.surrogates.arctangent import Arctangent
 from snnhll.surrogates.boxcar import Boxcar
 from snnhll.surrogates.exponential import Exponential
 from snnhll.surrogates.sigmoid import Sigmoid
-from snnhll.surrogates.surrogate import Surrogate
+from snnhll.surrogates.surrogate import Surrogate, spike
 from snnhll.surrogates.triangle import Triangle
 
 SOFT = LIFSettings(decay=math.exp(-1), v_th=1.0, reset="soft")
@@ -171,6 +171,66 @@ def test_pooled_is_the_sequence_pooled(
         assert found is not None
         assert true is not None
         torch.testing.assert_close(found, true, rtol=0, atol=exact * float(true.float().abs().max()))
+
+
+def step_by_step(z: Tensor, norm: BatchNorm | None, neuron: LIFSettings) -> Tensor:
+    """Spikes [T, B, ...] of `lif_step`, called once for each step of z."""
+    v, spikes = None, []
+    for now in z:
+        s, v = lif_step(now, v, neuron, Exponential(1.5), norm)
+        assert not v.requires_grad
+        spikes.append(s)
+    return torch.stack(spikes)
+
+
+@NEURONS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("size", [(24, 7, 9), (300,)], ids=["maps", "vectors"])
+def test_steps_one_by_one_are_the_sequence(neuron: LIFSettings, dtype: torch.dtype, size: tuple[int, ...]) -> None:
+    draw = torch.Generator().manual_seed(7)
+    z = (torch.randn(5, 4, *size, generator=draw).movedim(2, -1).contiguous().movedim(-1, 2) * 0.8 + 0.4).to(dtype)
+    weights = torch.randn(5, 4, *size, generator=draw).to(dtype)
+    spikes, grad = gradient(lambda x, _: step_by_step(x, None, neuron), z, weights)
+    true_spikes, true_grad = gradient(reference.lif_sequence, z, weights, neuron, Exponential(1.5), False, True)
+    assert spikes.dtype == grad.dtype == dtype
+    assert torch.equal(spikes, true_spikes)
+    rounding = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2**-7}[dtype]
+    torch.testing.assert_close(grad, true_grad, rtol=rounding, atol=1e-5 if dtype != torch.float64 else 1e-12)
+
+
+@NEURONS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("training", [True, False], ids=["statistics of the step", "running statistics"])
+def test_normalisation_within_a_step(neuron: LIFSettings, dtype: torch.dtype, training: bool) -> None:
+    """Against autograd, through the statistics of every step by itself."""
+    draw = torch.Generator().manual_seed(3)
+    z = (torch.randn(4, 8, 7, 9, 24, generator=draw).movedim(-1, 2) * 1.5 + 0.7).to(dtype)
+    weights = torch.randn(4, 8, 24, 7, 9, generator=draw).to(dtype)
+    norm = BatchNorm(24).train(training)
+    norm.running_mean.fill_(0.5)
+    running = (None, None) if training else (norm.running_mean, norm.running_var)
+
+    def by_hand(x: Tensor, _: int) -> Tensor:
+        v, spikes = torch.zeros(8, 24, 7, 9), []
+        for now in x:
+            scale, shift = (term.view(-1, 1, 1) for term in norm.affine(now.unsqueeze(0))[:2])
+            y = F.batch_norm(now.float(), *running, norm.gamma, norm.beta, training, eps=norm.eps)
+            u = neuron.decay * v + (now.float() * scale + shift).detach() + (y - y.detach())
+            spikes.append(spike(u - neuron.v_th, Exponential(1.5)))
+            v = reference.reset(u, spikes[-1], neuron).detach()
+        return torch.stack(spikes)
+
+    spikes, grad = gradient(lambda x, _: step_by_step(x, norm, neuron), z, weights)
+    parameters = [norm.gamma.grad, norm.beta.grad]
+    norm.gamma.grad = norm.beta.grad = None
+    true_spikes, true_grad = gradient(by_hand, z, weights)
+    assert torch.equal(spikes.float(), true_spikes)
+    assert 0.05 < float(true_spikes.mean()) < 0.95
+    exact = {torch.float32: 1e-5, torch.bfloat16: 2**-7}[dtype]
+    for found, true in zip([grad, *parameters], [true_grad, norm.gamma.grad, norm.beta.grad], strict=True):
+        assert found is not None
+        assert true is not None
+        torch.testing.assert_close(found.float(), true.float(), rtol=0, atol=exact * float(true.float().abs().max()))
 
 
 def test_normalisation_with_running_statistics() -> None:

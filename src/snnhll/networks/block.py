@@ -16,8 +16,8 @@ from snnhll.networks.bntt import BNTT
 from snnhll.networks.norm import BatchNorm
 from snnhll.networks.spec import Layer
 from snnhll.networks.synapse import Synapse
-from snnhll.neurons.neuron import Neuron
-from snnhll.ops import LIFSettings, average_pool
+from snnhll.neurons.neuron import Neuron, State, detach
+from snnhll.ops import LIFSettings, average_pool, lif_step
 
 Norm = Literal["none", "batch", "weight", "bntt"]
 
@@ -57,6 +57,17 @@ class Block(nn.Module):
         if self.norm is not None:
             return self.neuron(z, steps, through_time, self.norm)
         return self.neuron(self.normalised(z), steps, through_time).to(z.dtype)
+
+    def advance(self, z: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Return the spikes [B, ...] for weighted sums z [B, ...] of one time step, in the precision of the weights,
+        and the neurons' state after it, without a gradient. state: that before; None at the first step."""
+        if self.compiled is not None:
+            before = state[0] if state else None
+            spikes, v = lif_step(z, before, self.compiled, self.neuron.surrogate, self.norm)
+            return spikes.to(self.synapse.weight.dtype), (v,)
+        current = self.normalised(z.unsqueeze(0))[0]
+        spikes, after, _ = self.neuron.step(current, state or self.neuron.start(current.detach()))
+        return spikes, detach(after)
 
     def pooled(self, x: Tensor, steps: int, through_time: bool, side: int) -> tuple[Tensor, Tensor]:
         """Return the spikes of `forward` without a gradient, [T, B, C, H, W], and, differentiable, the same

@@ -1,6 +1,6 @@
 """The hot kernels and their one dispatch point. `reference` defines them; `cpu` and `cuda` are the same, compiled."""
 
-from snnhll.ops.dispatch import lif_pass, lif_pooled, lif_sequence, moments, rate_gradient, which
+from snnhll.ops.dispatch import lif_pass, lif_pooled, lif_sequence, lif_step, moments, rate_gradient, which
 from snnhll.ops.reference import average_pool
 from snnhll.ops.signature import BatchNormalisation, LIFSettings, Pass, check_steps
 
@@ -13,6 +13,7 @@ __all__ = [
     "lif_pass",
     "lif_pooled",
     "lif_sequence",
+    "lif_step",
     "moments",
     "rate_gradient",
     "which",

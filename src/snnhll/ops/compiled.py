@@ -352,9 +352,18 @@ def moment_sums(z, pivot, sums):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _sequence_run(neuron, z, scale, shift, spikes, v, begin, end):  # type: ignore[no-untyped-def]
+def _begin(v, start, begin, end):  # type: ignore[no-untyped-def]
+    if start.size == 0:
+        _clear(v)
+    else:
+        for i in range(end - begin):
+            v[i] = start[begin + i]
+
+
+@_inner
+def _sequence_run(neuron, z, scale, shift, spikes, start, rest, v, begin, end):  # type: ignore[no-untyped-def]
     one, off = _store(spikes[0, 0], np.float32(1.0)), spikes.dtype.type(0)
-    _clear(v)
+    _begin(v, start, begin, end)
     for t in range(spikes.shape[0]):
         now = z[t if z.shape[0] > 1 else 0, begin:end]
         sent = spikes[t, begin:end]
@@ -363,15 +372,21 @@ def _sequence_run(neuron, z, scale, shift, spikes, v, begin, end):  # type: igno
             x = u - neuron.v_th
             sent[i] = one if x >= np.float32(0.0) else off
             v[i] = _after(neuron, u, x)
+    if rest.size > 0:
+        rest[begin:end] = v
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def lif_sequence(neuron, z, scale, shift, spikes):  # type: ignore[no-untyped-def]
-    """Spikes [T, N] of the current z * scale + shift, z [S, N], cut into runs as long as `scale` and `shift`."""
+def lif_sequence(neuron, z, scale, shift, spikes, start, rest):  # type: ignore[no-untyped-def]
+    """Spikes [T, N] of the current z * scale + shift, z [S, N], cut into runs as long as `scale` and `shift`.
+
+    start, rest: the membranes [N] before the first step and after the last; empty for zeros, and where nobody asks.
+    """
     run = scale.size
     for item in prange((spikes.shape[1] + run - 1) // run):
         begin, end = item * run, min((item + 1) * run, spikes.shape[1])
-        _sequence_run(neuron, z, scale, shift, spikes, np.empty(end - begin, np.float32), begin, end)
+        v = np.empty(end - begin, np.float32)
+        _sequence_run(neuron, z, scale, shift, spikes, start, rest, v, begin, end)
 
 
 # The compiler makes vectors of a loop only if few pairs of its arrays could overlap: hence several loops for one step.
@@ -413,17 +428,18 @@ def _store_row(values, out):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _backward_run(neuron, surrogate, through, z, scale, shift, grad_spikes, start, grad, sums, work, begin, end):  # type: ignore[no-untyped-def]
+def _backward_run(neuron, surrogate, through, z, scale, shift, start, given, grad, sums, work, begin, end):  # type: ignore[no-untyped-def]
+    grad_spikes, first = given
     steps = work.shape[0] - 2
     constant, constant_grad = z.shape[0] == 1, grad_spikes.shape[0] == 1
     v, g = work[steps], work[steps + 1]
-    _clear(v)
+    _begin(v, start, begin, end)
     _clear(g)
     for t in range(steps):
         _keep_membranes(neuron, z[0 if constant else t, begin:end], scale, shift, v, work[t])
     for t in range(steps - 1, -1, -1):
-        given = grad_spikes[0 if constant_grad else t, begin - start : end - start]
-        _step_back(neuron, surrogate, through, work[t], given, g)
+        now = grad_spikes[0 if constant_grad else t, begin - first : end - first]
+        _step_back(neuron, surrogate, through, work[t], now, g)
         _add_products(g, z[0 if constant else t, begin:end], sums[0], sums[1])
         if not constant:
             _store_row(g, grad[t, begin:end])
@@ -432,35 +448,34 @@ def _backward_run(neuron, surrogate, through, z, scale, shift, grad_spikes, star
 
 
 @_inner
-def _backward_block(neuron, surrogate, through, steps, z, scale, shift, grad_spikes, start, grad, sums, begin, end):  # type: ignore[no-untyped-def]
+def _backward_block(neuron, surrogate, through, steps, z, scale, shift, start, given, grad, sums, begin, end):  # type: ignore[no-untyped-def]
     run = scale.size
     work, own = np.empty((steps + 2, run), np.float32), np.empty((2, run), np.float32)
-    for first in range(begin, end, run):
+    for here in range(begin, end, run):
         _clear(own[0])
         _clear(own[1])
-        last = min(first + run, end)
-        _backward_run(neuron, surrogate, through, z, scale, shift, grad_spikes, start, grad, own, work, first, last)
+        last = min(here + run, end)
+        _backward_run(neuron, surrogate, through, z, scale, shift, start, given, grad, own, work, here, last)
         for i in range(run):
             sums[0, i] += own[0, i]
             sums[1, i] += own[1, i]
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def lif_sequence_backward(neuron, surrogate, through, steps, z, scale, shift, grad_spikes, start, grad, sums):  # type: ignore[no-untyped-def]
-    """Gradient [S, N] of the current z * scale + shift, at the n places from `start`.
+def lif_sequence_backward(neuron, surrogate, through, steps, z, scale, shift, start, given, grad, sums):  # type: ignore[no-untyped-def]
+    """Gradient [S, N] of the current z * scale + shift at n places.
 
-    That of the spikes there is [T, n], or [1, n] if no step differs.
-    The membrane is computed again, not stored. `through`: the decay where the gradient goes through time and 0 where
-    not; 1 where it also goes through the spike that resets, else 0. Adds to `sums` [blocks, 2, run] the sums of that
-    gradient, and of it times z, over the runs of each block.
+    given: the gradient of the spikes there, [T, n], or [1, n] if no step differs, and the first place. `start`: as for
+    `lif_sequence`; it gets no gradient. The membrane is computed again, not stored. `through`: the decay where the
+    gradient goes through time and 0 where not; 1 where it also goes through the spike that resets, else 0. Adds to
+    `sums` [blocks, 2, run] the sums of that gradient, and of it times z, over the runs of each block.
     """
+    grad_spikes, first = given
     run, size = scale.size, grad_spikes.shape[1]
     block = (size // run + sums.shape[0]) // sums.shape[0] * run
     for i in prange(sums.shape[0]):
-        begin, end = start + i * block, start + min((i + 1) * block, size)
-        _backward_block(
-            neuron, surrogate, through, steps, z, scale, shift, grad_spikes, start, grad, sums[i], begin, end
-        )
+        begin, end = first + i * block, first + min((i + 1) * block, size)
+        _backward_block(neuron, surrogate, through, steps, z, scale, shift, start, given, grad, sums[i], begin, end)
 
 
 @_inner

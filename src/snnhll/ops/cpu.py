@@ -15,7 +15,7 @@ from torch import Tensor
 from snnhll.ops import compiled
 from snnhll.ops.layout import like_steps, steps_flat
 from snnhll.ops.reference import average_pool
-from snnhll.ops.sequence import carried, differentiable
+from snnhll.ops.sequence import carried
 from snnhll.ops.shapes import shape_of
 from snnhll.ops.signature import BatchNormalisation, LIFSettings, Pass, normalisation_terms
 from snnhll.surrogates.surrogate import Surrogate
@@ -139,10 +139,8 @@ def lif_sequence(
 
     With a normalisation, for z that `layout.is_channels_last` holds.
     """
-    if norm is None:
-        return differentiable(_spikes, _gradient, z, steps, settings, surrogate, through_time, detach_reset)
     how = settings, surrogate, *carried(settings, through_time, detach_reset)
-    return cast(Tensor, _Normalised.apply(z, norm.gamma, norm.beta, norm.affine(z), steps, how, None))
+    return cast(Tensor, _Fired.apply(z, *_terms(z, norm), steps, how))
 
 
 def lif_pooled(
@@ -157,30 +155,54 @@ def lif_pooled(
 ) -> tuple[Tensor, Tensor]:
     """`snnhll.ops.lif_pooled` for z that `layout.is_channels_last` holds, float32 or bfloat16."""
     how = settings, surrogate, *carried(settings, through_time, detach_reset)
-    return cast(tuple[Tensor, Tensor], _Normalised.apply(z, norm.gamma, norm.beta, norm.affine(z), steps, how, side))
+    return cast(tuple[Tensor, Tensor], _Fired.apply(z, *_terms(z, norm), steps, how, side))
 
 
-class _Normalised(torch.autograd.Function):
-    """Spikes of batch-normalised sums z, with nothing kept but z.
+def lif_step(
+    z: Tensor, v: Tensor | None, settings: LIFSettings, surrogate: Surrogate, norm: BatchNormalisation | None
+) -> tuple[Tensor, Tensor]:
+    """`snnhll.ops.lif_step` for z of one step as in `lif_sequence`, and v as it was returned."""
+    alone = z.unsqueeze(0)
+    rest = torch.empty_like(z, dtype=torch.float32)
+    spikes = _Fired.apply(alone, *_terms(alone, norm), 1, (settings, surrogate, 0.0, 0.0), None, (v, rest))
+    return spikes[0], rest
 
-    With a side: the spikes without a gradient, and average-pooled with one.
+
+Affine = tuple[Tensor, Tensor, Tensor, Tensor]  # scale and shift of a normalisation, and μ and 1/σ they come from
+
+
+def _terms(z: Tensor, norm: BatchNormalisation | None) -> tuple[Tensor | None, Tensor | None, Affine | None]:
+    """γ, β and what they make of z."""
+    return (None, None, None) if norm is None else (norm.gamma, norm.beta, norm.affine(z))
+
+
+class _Fired(torch.autograd.Function):
+    """Spikes of a current z or, with a normalisation, of sums z, with nothing kept but z.
+
+    side: the spikes then have no gradient, and come with their average-pooled form, which has one. membranes: before
+    the first step, None for zeros, and memory for those after the last.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
         z: Tensor,
-        gamma: Tensor,
-        beta: Tensor,
-        affine: tuple[Tensor, Tensor, Tensor, Tensor],
+        gamma: Tensor | None,
+        beta: Tensor | None,
+        affine: Affine | None,
         steps: int,
         how: tuple[LIFSettings, Surrogate, float, float],
-        side: int | None,
+        side: int | None = None,
+        membranes: tuple[Tensor | None, Tensor | None] = (None, None),
     ) -> Tensor | tuple[Tensor, Tensor]:
-        ctx.save_for_backward(z, gamma, *affine)
+        ctx.save_for_backward(z, membranes[0], gamma, *(affine or ()))
         ctx.set_materialize_grads(False)
         ctx.steps, ctx.how, ctx.pooled = steps, how, side is not None
-        spikes = _spikes(z, steps, how[0], affine[:2])
+        spikes = like_steps(z, steps)
+        with _threads():
+            folded = _folded(affine, z.shape[2], compiled.RUN)
+            states = (_state(v) for v in membranes)
+            compiled.lif_sequence(_neuron(how[0]), _flat_array(z), *folded, _flat_array(spikes), *states)
         if side is None:
             return spikes
         ctx.mark_non_differentiable(spikes)
@@ -188,17 +210,19 @@ class _Normalised(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        z, gamma, scale, shift, mean, inverse = ctx.saved_tensors
+        z, start, gamma, *affine = ctx.saved_tensors
         pieces = _unpooled(grads[1], z) if ctx.pooled else iter([grads[0]])
-        settings, surrogate, carry, reset = ctx.how
-        grad, sums = _backward(z, ctx.steps, pieces, settings, surrogate, carry, reset, (scale, shift))
+        grad, sums = _backward(z, start, ctx.steps, pieces, ctx.how, affine)
+        if not affine:
+            return grad, *(None,) * 7
+        mean, inverse = affine[2:]
         channels = z.shape[2]
         grad_beta, grad_input = torch.from_numpy(sums.reshape(2, -1, channels).sum(1)).float()
         terms = normalisation_terms((gamma, mean, inverse), grad_beta, grad_input, z.numel() // channels)
         with _threads():
             pixels = (_flat(x).reshape(-1, channels) for x in (grad, z))
             compiled.through_norm(*pixels, *(_array(x) for x in terms[:3]))
-        return grad, terms.grad_gamma, grad_beta, None, None, None, None
+        return grad, terms.grad_gamma, grad_beta, *(None,) * 5
 
 
 def _unpooled(grad: Tensor, z: Tensor) -> Iterator[Tensor]:
@@ -211,38 +235,23 @@ def _unpooled(grad: Tensor, z: Tensor) -> Iterator[Tensor]:
         yield torch.ops.aten._adaptive_avg_pool2d_backward(flat, shape).unflatten(0, some.shape[:2])
 
 
-def _spikes(current: Tensor, steps: int, settings: LIFSettings, affine: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    spikes = like_steps(current, steps)
-    with _threads():
-        folded = _folded(affine, current.shape[2], compiled.RUN)
-        compiled.lif_sequence(_neuron(settings), _flat_array(current), *folded, _flat_array(spikes))
-    return spikes
-
-
-def _gradient(
-    current: Tensor, grad_spikes: Tensor, settings: LIFSettings, surrogate: Surrogate, carry: float, reset: float
-) -> Tensor:
-    return _backward(current, len(grad_spikes), iter([grad_spikes]), settings, surrogate, carry, reset)[0]
-
-
 def _backward(
     z: Tensor,
+    start: Tensor | None,
     steps: int,
     pieces: Iterator[Tensor],
-    settings: LIFSettings,
-    surrogate: Surrogate,
-    carry: float,
-    reset: float,
-    affine: tuple[Tensor, Tensor] | None = None,
+    how: tuple[LIFSettings, Surrogate, float, float],
+    affine: Sequence[Tensor],
 ) -> tuple[Tensor, np.ndarray]:
     """Return the gradient of the current and, for each place of a run, the sums of it and of its products with z.
 
     pieces: the gradient of the spikes, of some images [T, b, ...] after others.
     """
+    settings, surrogate, carry, reset = how
     grad = like_steps(z, len(z))
     scale, shift = _folded(affine, z.shape[2], max(64, SEQUENCE_RUN // steps))
     sums = np.zeros((min(BLOCKS, -(-z[0].numel() // scale.size)), 2, scale.size))
-    start = 0
+    first = 0
     for given in pieces:
         once = given[:1] if given.stride(0) == 0 else given  # the same at every step, as that of a mean over time
         with _threads():
@@ -254,20 +263,20 @@ def _backward(
                 _flat_array(z),
                 scale,
                 shift,
-                _flat_array(_laid_out(once, z)),
-                start,
+                _state(start),
+                (_flat_array(_laid_out(once, z)), first),
                 _flat_array(grad),
                 sums,
             )
-        start += given[0].numel()
+        first += given[0].numel()
     return grad, sums.sum(0)
 
 
-def _folded(affine: tuple[Tensor, Tensor] | None, channels: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+def _folded(affine: Sequence[Tensor] | None, channels: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Scale and shift of a run of about so many elements; without a normalisation such that change nothing."""
-    if affine is None:
+    if not affine:
         return np.ones(length, np.float32), np.zeros(length, np.float32)
-    scale, shift = (_tiled(x, 0.0, channels, max(length // channels, 1)) for x in affine)
+    scale, shift = (_tiled(x, 0.0, channels, max(length // channels, 1)) for x in affine[:2])
     return scale, shift
 
 
@@ -349,6 +358,11 @@ def _flat(x: Tensor) -> np.ndarray:
 def _pixels(x: Tensor) -> np.ndarray:
     """[B, C, ...] as [P, C], in its memory order."""
     return _flat(x).reshape(-1, x.shape[1])
+
+
+def _state(v: Tensor | None) -> np.ndarray:
+    """Membranes [B, ...] of one step, flat; empty for none."""
+    return _NOTHING if v is None else _flat_array(v.unsqueeze(0))[0]
 
 
 def _flat_array(x: Tensor) -> np.ndarray:

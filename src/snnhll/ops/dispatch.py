@@ -23,20 +23,20 @@ class FastPath:
     """The fast path of one kind of device: what it is called, where it is, what it serves.
 
     as_written: whether maps may also lie in memory as they are written, not only channels_last.
-    normalises: whether `lif_sequence` takes a batch normalisation.
+    whole: whether it has `lif_pooled` and `lif_step`, and these and `lif_sequence` take a batch normalisation.
     """
 
     name: str
     module: str
     dtypes: tuple[torch.dtype, ...]
     as_written: bool
-    normalises: bool
+    whole: bool
 
 
 FAST_PATHS = {
-    "cpu": FastPath("numba", "snnhll.ops.cpu", (torch.float32, torch.bfloat16), as_written=False, normalises=True),
+    "cpu": FastPath("numba", "snnhll.ops.cpu", (torch.float32, torch.bfloat16), as_written=False, whole=True),
     "cuda": FastPath(
-        "triton", "snnhll.ops.cuda", (torch.float32, torch.bfloat16, torch.float16), as_written=True, normalises=False
+        "triton", "snnhll.ops.cuda", (torch.float32, torch.bfloat16, torch.float16), as_written=True, whole=False
     ),
 }
 LARGEST_STEP = 2**31 - 2**16  # values in one time step: offsets in the CUDA kernels are 32-bit, to the end of a block
@@ -173,10 +173,29 @@ def rate_gradient(
     return fast.rate_gradient(grad, slope, slope_input, mean_input, norm, dtype)
 
 
-def _fused(z: Tensor, surrogate: Surrogate, norm: BatchNormalisation) -> ModuleType | None:
+def lif_step(
+    z: Tensor, v: Tensor | None, settings: LIFSettings, surrogate: Surrogate, norm: BatchNormalisation | None = None
+) -> tuple[Tensor, Tensor]:
+    """One step of (3-1, 3-2), with the gradient of this step alone.
+
+    Args:
+        z: [B, ...], the current; with a normalisation, what it makes one of.
+        v: [B, ...], the membrane that the step before left, as it was returned; None at the first step.
+
+    Returns:
+        The spikes [B, ...] in the dtype of z, differentiable, and the membrane after the reset, without a gradient.
+    """
+    fast = _fused(z.unsqueeze(0), surrogate, norm)
+    if fast is not None:
+        return fast.lif_step(z, v, settings, surrogate, norm)
+    spikes, rest = reference.lif_step(z if norm is None else norm(z.unsqueeze(0))[0], v, settings, surrogate)
+    return spikes.to(z.dtype), rest
+
+
+def _fused(z: Tensor, surrogate: Surrogate, norm: BatchNormalisation | None) -> ModuleType | None:
     """Return the module that computes normalisation, neurons and the gradient of both of z as one; None without."""
     path = FAST_PATHS.get(z.device.type)
-    if not norm.of_batch or path is None or not path.normalises:
+    if path is None or not path.whole or not (norm is None or norm.of_batch):
         return None
     return _fast_path(z, surrogate, _in_order(z))
 

@@ -70,6 +70,15 @@ def lif_pass(
     return Pass(spikes, output_rate / steps, rate / steps, *means)
 
 
+def lif_step(current: Tensor, v: Tensor | None, settings: LIFSettings, surrogate: Surrogate) -> tuple[Tensor, Tensor]:
+    """Spikes [B, ...] of one step of (3-1, 3-2), and the membrane after it; see `snnhll.ops.lif_step`."""
+    u = current.to(compute_dtype(current))
+    if v is not None:
+        u = settings.decay * v + u
+    s = spike(u - settings.v_th, surrogate)
+    return s.to(current.dtype), reset(u, s, settings).detach()
+
+
 def average_pool(spikes: Tensor, side: int) -> Tensor:
     """Return maps [T, B, C, H, W] average-pooled over space to [T, B, C, side, side]."""
     return F.adaptive_avg_pool2d(spikes.flatten(0, 1), side).unflatten(0, spikes.shape[:2])

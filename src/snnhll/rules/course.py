@@ -19,7 +19,7 @@ from torch import Tensor
 from snnhll.errors import UserError
 from snnhll.networks.block import Block
 from snnhll.networks.network import Network
-from snnhll.neurons.neuron import State, detach
+from snnhll.neurons.neuron import State
 from snnhll.rules.feedback import silent
 
 
@@ -50,11 +50,10 @@ class Course:
 
     def step(self, x: Tensor) -> Tensor:
         """Advance by one step with input x [B, ...]; returns the spikes [B, ...], with the graph of this step alone."""
-        current = self.block.normalised(self._weighted(x).unsqueeze(0))[0]
+        z = self._weighted(x)
         if self.state is None:
-            self.state, self.gate = self.block.neuron.start(current.detach()), self.block.gate(current.detach())
-        spikes, state, _ = self.block.neuron.step(current, self.state)
-        self.state = detach(state)
+            self.gate = self.block.gate(z.detach())
+        spikes, self.state = self.block.advance(z, self.state)
         return spikes
 
     def send(self, spikes: Tensor) -> Tensor:
