@@ -59,15 +59,15 @@ class Block(nn.Module):
         return self.neuron(self.normalised(z), steps, through_time).to(z.dtype)
 
     def advance(self, z: Tensor, state: State | None) -> tuple[Tensor, State]:
-        """Return the spikes [B, ...] for weighted sums z [B, ...] of one time step, in the precision of the weights,
-        and the neurons' state after it, without a gradient. state: that before; None at the first step."""
+        """Return the spikes [B, ...] for weighted sums z [B, ...] of one time step, as precise, and the neurons'
+        state after it, which has no gradient. state: that before; None at the first step."""
         if self.compiled is not None:
             before = state[0] if state else None
             spikes, v = lif_step(z, before, self.compiled, self.neuron.surrogate, self.norm)
-            return spikes.to(self.synapse.weight.dtype), (v,)
+            return spikes, (v,)
         current = self.normalised(z.unsqueeze(0))[0]
         spikes, after, _ = self.neuron.step(current, state or self.neuron.start(current.detach()))
-        return spikes, detach(after)
+        return spikes.to(z.dtype), detach(after)
 
     def pooled(self, x: Tensor, steps: int, through_time: bool, side: int) -> tuple[Tensor, Tensor]:
         """Return the spikes of `forward` without a gradient, [T, B, C, H, W], and, differentiable, the same

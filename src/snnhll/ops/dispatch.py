@@ -10,6 +10,7 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from snnhll.ops import reference
 from snnhll.ops.layout import is_channels_last, steps_flat
@@ -185,7 +186,8 @@ def lif_step(
     Returns:
         The spikes [B, ...] in the dtype of z, differentiable, and the membrane after the reset, without a gradient.
     """
-    fast = _fused(z.unsqueeze(0), surrogate, norm)
+    forward_mode = forward_ad.unpack_dual(z).tangent is not None  # which the compiled kernels do not know
+    fast = None if forward_mode else _fused(z.unsqueeze(0), surrogate, norm)
     if fast is not None:
         return fast.lif_step(z, v, settings, surrogate, norm)
     spikes, rest = reference.lif_step(z if norm is None else norm(z.unsqueeze(0))[0], v, settings, surrogate)

@@ -34,7 +34,7 @@ class DECOLLERule(OnlineRule):
         wanted = F.one_hot(labels, self.network.classes)
         for course, readout in zip(courses, self.heads, strict=True):
             spikes = course.step(x)
-            said = readout(spikes.flatten(1))
+            said = readout(spikes.flatten(1).to(self.network.readout.weight.dtype))
             F.smooth_l1_loss(said, wanted.to(said.dtype)).backward()
             x = course.send(spikes.detach())
         return self.learn_readout_step(x, labels)

@@ -168,9 +168,10 @@ class LocalRule(Rule):
         if unit.loss.side is not None:
             maps = average_pool(spikes.unsqueeze(0), unit.loss.side)
             return Activity.on_pooled(maps, unit.loss.side, last), own.course.send(spikes.detach())
-        rate = (own.fired + spikes) / steps
-        own.fired, own.received = own.fired + spikes.detach(), own.received + x
-        return Activity(spikes.unsqueeze(0), rate, own.received / steps, last), own.course.send(spikes.detach())
+        wide = spikes.to(unit.block.synapse.weight.dtype)
+        rate = (own.fired + wide) / steps
+        own.fired, own.received = own.fired + wide.detach(), own.received + x.to(wide.dtype)
+        return Activity(wide.unsqueeze(0), rate, own.received / steps, last), own.course.send(spikes.detach())
 
     def _learn_readout_online(self, x: Tensor, labels: Tensor, metrics: Metrics) -> Tensor:
         logits = self.network.classify(x)
