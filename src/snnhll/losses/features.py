@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from snnhll.networks.spec import Shape
+from snnhll.ops import average_pool
 
 
 def pooled_side(shape: Shape, size: int) -> int | None:
@@ -19,7 +19,7 @@ def pooled_side(shape: Shape, size: int) -> int | None:
 
 def pooled(x: Tensor, side: int | None) -> Tensor:
     """Average-pool maps [N, C, H, W] to [N, C, side, side]; vectors and maps that fit pass unchanged."""
-    return x if side is None else F.adaptive_avg_pool2d(x, side)
+    return x if side is None else average_pool(x, side)
 
 
 def pooled_length(shape: Shape, side: int | None) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from snnhll.ops import compiled
 from snnhll.ops.layout import like_steps, steps_flat
-from snnhll.ops.reference import average_pool
+from snnhll.ops.reference import average_pool, in_channels_last
 from snnhll.ops.sequence import carried
 from snnhll.ops.shapes import shape_of
 from snnhll.ops.signature import BatchNormalisation, LIFSettings, Pass, normalisation_terms
@@ -230,7 +230,7 @@ def _unpooled(grad: Tensor, z: Tensor) -> Iterator[Tensor]:
     time, so that it never exists for all."""
     maps = list(z.shape[2:])
     for some in grad.split(max(1, PIECE // (len(grad) * math.prod(maps))), 1):
-        flat = some.flatten(0, 1)
+        flat = in_channels_last(some.flatten(0, 1))
         shape = _new([len(flat)], maps[0], maps[1:], flat.dtype)  # all that is read of what was pooled
         yield torch.ops.aten._adaptive_avg_pool2d_backward(flat, shape).unflatten(0, some.shape[:2])
 
