@@ -188,6 +188,13 @@ def test_a_single_sample_or_a_silent_layer_teaches_nothing() -> None:
         assert (gradient == 0).all()
 
 
+def test_advice_names_what_is_left_to_try() -> None:
+    for kernel, advice in ((Gaussian(1e6, "fixed"), "try kernel.bandwidth=median"), (Gaussian(), "layer fires at all")):
+        loss, of, silent = HSICLoss(kernel, features="flat"), batch(), torch.zeros(8, 64)
+        with pytest.warns(UserWarning, match=f"of the features is constant.*{advice}"):
+            loss(Activity(silent.unsqueeze(0), silent, silent), loss.prepare(of))
+
+
 def test_an_underflowing_kernel_is_warned_about_by_name_and_only_once() -> None:
     loss, of = HSICLoss(Gaussian(1e-4, "fixed"), features="flat"), batch()
     target = loss.prepare(of)
