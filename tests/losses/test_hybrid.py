@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from snnhll.losses.hybrid import HybridLoss
 from snnhll.losses.loss import Activity, Batch, Loss
+from snnhll.losses.prediction import PredictionLoss
+from snnhll.losses.similarity import SimilarityLoss
+from snnhll.networks.spec import parse
 
 
 class Linear(Loss):
@@ -82,3 +85,24 @@ def test_head_is_that_of_the_first_term_with_one() -> None:
 
 def test_heads_of_all_terms_are_parameters() -> None:
     assert len(list(HybridLoss({"a": Linear(1.0), "b": Once(2.0)}, {"a": 1.0, "b": 1.0}).parameters())) == 2
+
+
+class Sparse(PredictionLoss):
+    """A loss of a user's: prediction, and few spikes, so more than pooled maps."""
+
+    def forward(self, activity: Activity, target: Any) -> Tensor:
+        return super().forward(activity, target) + activity.rate.mean()
+
+
+def test_side_is_that_of_terms_which_look_at_nothing_but_pooled_maps() -> None:
+    [layer, _] = parse("8C3-FC4-n", (1, 8, 8), 4)
+    pred, sim = PredictionLoss(layer, 4, 32), SimilarityLoss(layer, head_size=32)
+
+    def side(**terms: Loss) -> int | None:
+        return HybridLoss(terms, dict.fromkeys(terms, 1.0)).side
+
+    assert side(pred=pred) == side(pred=pred, sim=sim) == 2
+    assert side(pred=pred, sim=SimilarityLoss(layer, head_size=128)) is None
+    assert side(pred=PredictionLoss(layer, 4, None)) is None
+    assert side(pred=pred, other=Linear(1.0)) is None
+    assert side(pred=Sparse(layer, 4, 32)) is None

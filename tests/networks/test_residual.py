@@ -57,7 +57,7 @@ def test_pooled_output_of_every_block(kind: str, norm: str, make_network: Any, m
     x = network.encode(make_batch()[0])
     for block in network.blocks[:2]:
         weights = [synapse.weight for synapse in block.synapses]
-        spikes, maps = block.pooled(x, STEPS, False, 4)
+        spikes, maps = block.pooled(x, STEPS, 4)
         whole = block(x, STEPS)
         assert torch.equal(spikes, whole)
         assert not spikes.requires_grad

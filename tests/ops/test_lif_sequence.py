@@ -146,18 +146,19 @@ def test_pooled_is_the_sequence_pooled(
     weights = torch.randn(6, 8, 24, side, side, generator=draw).to(dtype)
     norm = BatchNorm(24).train(training)
     norm.running_mean.fill_(0.5)
-    how = (SOFT, Exponential(1.5), False, True)
+    neuron = SOFT, Exponential(1.5)
     apart: list[Tensor] = []
 
     def pooled(x: Tensor, steps: int) -> Tensor:
-        spikes, maps = lif_pooled(x, steps, *how, norm, side)
+        spikes, maps = lif_pooled(x, steps, *neuron, norm, side)
         assert not spikes.requires_grad
         apart.append(spikes)
         return maps
 
     def sequence_pooled(x: Tensor, steps: int) -> Tensor:
-        apart.append(lif_sequence(x, steps, *how, norm).detach())
-        return torch.stack([F.adaptive_avg_pool2d(s, side) for s in lif_sequence(x, steps, *how, norm)])
+        spikes = lif_sequence(x, steps, *neuron, False, True, norm)
+        apart.append(spikes.detach())
+        return torch.stack([F.adaptive_avg_pool2d(s, side) for s in spikes])
 
     maps, grad = gradient(pooled, z, weights)
     parameters = [norm.gamma.grad, norm.beta.grad]

@@ -115,12 +115,14 @@ class HSICLoss(Loss):
         if of in self._unchecked:
             self._unchecked.remove(of)
             if problem := degenerate(K.view(-1, *K.shape[-2:])[-1]):
-                fixed = getattr(kernel, "bandwidth", "median") != "median"
-                cause = "see whether the layer fires at all" if of == "features" else "its samples are alike"
-                advice = "try kernel.bandwidth=median" if fixed else cause
+                advice = ""
+                if getattr(kernel, "bandwidth", "median") != "median":
+                    advice = "; try kernel.bandwidth=median"
+                elif of == "features" and problem == "constant":
+                    advice = "; see whether the layer fires at all"
                 warnings.warn(
                     f"loss hsic: the kernel {kernel} of the {of} is {CAUSES[problem]} on the first batch, to rounding "
-                    f"({x.shape[-1]} values a sample), so nothing is learned from it; {advice}.",
+                    f"({x.shape[-1]} values a sample), so nothing is learned from it{advice}.",
                     stacklevel=2,
                 )
         return K

@@ -52,8 +52,9 @@ class HybridLoss(nn.Module):
 
     @property
     def side(self) -> int | None:
-        """The one side to which all terms have spikes average-pooled, and see nothing else of them; else None."""
-        sides = {None if self._term(name).once else self._term(name).side for name in self.weights}
+        """The one side to which all terms have spikes average-pooled, and look at nothing else; None without one."""
+        terms = [self._term(name) for name in self.weights]
+        sides = {term.side if vars(type(term)).get("pooled_only") else None for term in terms}
         return sides.pop() if len(sides) == 1 else None
 
     def present_weights(self) -> Mapping[str, float | Tensor]:

@@ -56,7 +56,7 @@ class Activity:
 
     @classmethod
     def on_pooled(cls, maps: Tensor, side: int, last: bool = True) -> Activity:
-        """Return what losses of this `side` see, `maps` [T, B, C, side, side]; rate and source they do not look at."""
+        """Return what losses see that look at nothing but `pooled(side)`: maps [T, B, C, side, side]."""
         unseen = maps.new_empty(0)
         return cls(maps, unseen, unseen, last, _pooled={side: maps.flatten(0, 1).to(compute_dtype(maps))})
 
@@ -90,14 +90,14 @@ class Loss(nn.Module, ABC):
     """One term of a layer's loss: the mean of something over samples, or over pairs of samples.
 
     `once`: it is due once a sample, on rates, not at every step (section 3.2). `signed`: its value can be negative.
-    `side`: to which it has spikes average-pooled, where `Activity.pooled(side)` is all it looks at (if not `once`);
-    None where it sees more.
+    `pooled_only`: `Activity.pooled(self.side)` is all it looks at; of the class that says so alone, not of subclasses.
     `gathered`: x with the samples of the whole batch along an axis; a loss of pairs takes labels and features through
     it, since a process may have a share of the batch only (snnhll/parallel/replicas.py).
     """
 
     once: ClassVar[bool] = False
     signed: ClassVar[bool] = False
+    pooled_only: ClassVar[bool] = False
     side: int | None = None
 
     def __init__(self) -> None:

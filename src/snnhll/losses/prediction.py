@@ -5,7 +5,7 @@ y^l[t] = W_proj Flatten(s^l[t]),    L_pred = Σ_t CE(y, y^l[t]);    on rates: CE
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -21,6 +21,8 @@ class PredictionLoss(Loss):
 
     head_size: maps are average-pooled until channels x height x width is at most this; null flattens them as they are.
     """
+
+    pooled_only: ClassVar[bool] = True
 
     def __init__(self, layer: Layer, classes: int, head_size: PositiveInt | None = 1024) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ Sim is the cosine similarity of all pairs in the batch, Y the one-hot labels, E_
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,8 @@ class SimilarityLoss(Loss):
     output on vectors; null keeps the layer's own. scale: "pairs" is the mean over pairs times 64², the printed scale
     whatever the batch size; "sum" and "mean" as named.
     """
+
+    pooled_only: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from snnhll.networks.norm import BatchNorm
 from snnhll.networks.spec import Layer
 from snnhll.networks.synapse import Synapse
 from snnhll.neurons.neuron import Neuron, State, detach
-from snnhll.ops import LIFSettings, average_pool, lif_step
+from snnhll.ops import LIFSettings, lif_pooled, lif_step, pooled_apart
 
 Norm = Literal["none", "batch", "weight", "bntt"]
 
@@ -59,8 +59,8 @@ class Block(nn.Module):
         return self.neuron(self.normalised(z), steps, through_time).to(z.dtype)
 
     def advance(self, z: Tensor, state: State | None) -> tuple[Tensor, State]:
-        """Return the spikes [B, ...] for weighted sums z [B, ...] of one time step, as precise, and the neurons'
-        state after it, which has no gradient. state: that before; None at the first step."""
+        """Return the spikes [B, ...] for weighted sums z [B, ...] of one time step, in their precision, and the
+        state of the neurons after it, without a gradient. state: that before; None at the first step."""
         if self.compiled is not None:
             before = state[0] if state else None
             spikes, v = lif_step(z, before, self.compiled, self.neuron.surrogate, self.norm)
@@ -69,13 +69,12 @@ class Block(nn.Module):
         spikes, after, _ = self.neuron.step(current, state or self.neuron.start(current.detach()))
         return spikes.to(z.dtype), detach(after)
 
-    def pooled(self, x: Tensor, steps: int, through_time: bool, side: int) -> tuple[Tensor, Tensor]:
+    def pooled(self, x: Tensor, steps: int, side: int) -> tuple[Tensor, Tensor]:
         """Return the spikes of `forward` without a gradient, [T, B, C, H, W], and, differentiable, the same
         average-pooled over space, [T, B, C, side, side]: all that a loss on pooled maps needs."""
-        if self.norm is not None:
-            return self.neuron.pooled(self.synapse(x), steps, through_time, self.norm, side)
-        spikes = self(x, steps, through_time)
-        return spikes.detach(), average_pool(spikes, side)
+        if self.norm is None or self.compiled is None:
+            return pooled_apart(self(x, steps), side)
+        return lif_pooled(self.synapse(x), steps, self.compiled, self.neuron.surrogate, self.norm, side)
 
     @property
     def compiled(self) -> LIFSettings | None:

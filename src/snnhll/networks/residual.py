@@ -21,7 +21,7 @@ from snnhll.networks.block import Block, Norm
 from snnhll.networks.spec import Layer
 from snnhll.networks.synapse import Synapse
 from snnhll.neurons.neuron import Neuron
-from snnhll.ops import average_pool
+from snnhll.ops import pooled_apart
 
 
 class Residual(Block):
@@ -49,9 +49,8 @@ class Residual(Block):
     def forward(self, x: Tensor, steps: int, through_time: bool = False) -> Tensor:
         return self.join(x, self.first(x, steps, through_time), steps, through_time)
 
-    def pooled(self, x: Tensor, steps: int, through_time: bool, side: int) -> tuple[Tensor, Tensor]:
-        spikes = self(x, steps, through_time)
-        return spikes.detach(), average_pool(spikes, side)
+    def pooled(self, x: Tensor, steps: int, side: int) -> tuple[Tensor, Tensor]:
+        return pooled_apart(self(x, steps), side)
 
     def join(self, x: Tensor, between: Tensor, steps: int, through_time: bool = False) -> Tensor:
         """Return the output [T, B, ...] for input x [T, B, ...] and spikes `between` [T, B, ...] of the first layer."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from snnhll.build import Positive, Range
 from snnhll.neurons.neuron import Neuron, State
-from snnhll.ops import BatchNormalisation, LIFSettings, lif_pooled, lif_sequence
+from snnhll.ops import BatchNormalisation, LIFSettings, lif_sequence
 from snnhll.surrogates.surrogate import Surrogate, spike
 
 Decay = Annotated[float, Range(0, 1, open_low=True)]
@@ -76,10 +76,3 @@ class LIF(Neuron):
         if self.decay_logit is not None:
             return super().forward(current, steps, through_time, norm)
         return lif_sequence(current, steps, self.settings, self.surrogate, through_time, self.detach_reset, norm)
-
-    def pooled(
-        self, z: Tensor, steps: int, through_time: bool, norm: BatchNormalisation, side: int
-    ) -> tuple[Tensor, Tensor]:
-        if self.decay_logit is not None:
-            return super().pooled(z, steps, through_time, norm, side)
-        return lif_pooled(z, steps, self.settings, self.surrogate, through_time, self.detach_reset, norm, side)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnhll.neurons.recording import Pieces, Recording, unfold
-from snnhll.ops import BatchNormalisation, LIFSettings, average_pool, check_steps
+from snnhll.ops import BatchNormalisation, LIFSettings, check_steps
 from snnhll.surrogates.surrogate import Surrogate
 
 State = tuple[Tensor, ...]
@@ -72,14 +72,6 @@ class Neuron(nn.Module, ABC):
             if not through_time:
                 state = detach(state)
         return torch.stack(spikes)
-
-    def pooled(
-        self, z: Tensor, steps: int, through_time: bool, norm: BatchNormalisation, side: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return the spikes [T, B, C, H, W] for weighted sums z without a gradient; average-pooled over space,
-        [T, B, C, side, side], with one. A neuron may have a way on which the full gradient does not exist."""
-        spikes = self(z, steps, through_time, norm)
-        return spikes.detach(), average_pool(spikes, side)
 
     @torch.no_grad()
     def trace(self, current: Tensor, steps: int) -> tuple[Tensor, Tensor]:

@@ -148,13 +148,11 @@ def lif_pooled(
     steps: int,
     settings: LIFSettings,
     surrogate: Surrogate,
-    through_time: bool,
-    detach_reset: bool,
     norm: BatchNormalisation,
     side: int,
 ) -> tuple[Tensor, Tensor]:
     """`snnhll.ops.lif_pooled` for z that `layout.is_channels_last` holds, float32 or bfloat16."""
-    how = settings, surrogate, *carried(settings, through_time, detach_reset)
+    how = settings, surrogate, 0.0, 0.0
     return cast(tuple[Tensor, Tensor], _Fired.apply(z, *_terms(z, norm), steps, how, side))
 
 
@@ -209,9 +207,12 @@ class _Fired(torch.autograd.Function):
         return spikes, average_pool(spikes, side)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        given = grads[ctx.pooled]
+        if given is None:
+            return (None,) * 8
         z, start, gamma, *affine = ctx.saved_tensors
-        pieces = _unpooled(grads[1], z) if ctx.pooled else iter([grads[0]])
+        pieces = _unpooled(given, z) if ctx.pooled else iter([given])
         grad, sums = _backward(z, start, ctx.steps, pieces, ctx.how, affine)
         if not affine:
             return grad, *(None,) * 7

@@ -24,20 +24,20 @@ class FastPath:
     """The fast path of one kind of device: what it is called, where it is, what it serves.
 
     as_written: whether maps may also lie in memory as they are written, not only channels_last.
-    whole: whether it has `lif_pooled` and `lif_step`, and these and `lif_sequence` take a batch normalisation.
+    fuses: whether it has `lif_pooled` and `lif_step`, and these and `lif_sequence` take a batch normalisation.
     """
 
     name: str
     module: str
     dtypes: tuple[torch.dtype, ...]
     as_written: bool
-    whole: bool
+    fuses: bool
 
 
 FAST_PATHS = {
-    "cpu": FastPath("numba", "snnhll.ops.cpu", (torch.float32, torch.bfloat16), as_written=False, whole=True),
+    "cpu": FastPath("numba", "snnhll.ops.cpu", (torch.float32, torch.bfloat16), as_written=False, fuses=True),
     "cuda": FastPath(
-        "triton", "snnhll.ops.cuda", (torch.float32, torch.bfloat16, torch.float16), as_written=True, whole=False
+        "triton", "snnhll.ops.cuda", (torch.float32, torch.bfloat16, torch.float16), as_written=True, fuses=False
     ),
 }
 LARGEST_STEP = 2**31 - 2**16  # values in one time step: offsets in the CUDA kernels are 32-bit, to the end of a block
@@ -128,24 +128,21 @@ def lif_pooled(
     steps: int,
     settings: LIFSettings,
     surrogate: Surrogate,
-    through_time: bool,
-    detach_reset: bool,
     norm: BatchNormalisation,
     side: int,
 ) -> tuple[Tensor, Tensor]:
-    """`lif_sequence` for a loss that sees maps average-pooled, where the full gradient of the spikes need not exist.
+    """`lif_sequence` without gradients through time, for a loss that sees maps average-pooled: the gradient of all
+    spikes at once need not exist.
 
     Returns:
         The spikes [T, B, C, H, W] without a gradient; the same pooled over space, [T, B, C, side, side],
         differentiable. Both in the dtype of z.
     """
     check_steps(z, steps)
-    how = steps, settings, surrogate, through_time, detach_reset, norm
     fast = _fused(z, surrogate, norm)
     if fast is not None:
-        return fast.lif_pooled(z, *how, side)
-    spikes = lif_sequence(z, *how)
-    return spikes.detach(), reference.average_pool(spikes, side)
+        return fast.lif_pooled(z, steps, settings, surrogate, norm, side)
+    return reference.pooled_apart(lif_sequence(z, steps, settings, surrogate, False, True, norm), side)
 
 
 def rate_gradient(
@@ -190,15 +187,19 @@ def lif_step(
     fast = None if forward_mode else _fused(z.unsqueeze(0), surrogate, norm)
     if fast is not None:
         return fast.lif_step(z, v, settings, surrogate, norm)
-    spikes, rest = reference.lif_step(z if norm is None else norm(z.unsqueeze(0))[0], v, settings, surrogate)
+    if norm is None:
+        return reference.lif_step(z, v, settings, surrogate)
+    spikes, rest = lif_step(norm(z.unsqueeze(0))[0], v, settings, surrogate)
     return spikes.to(z.dtype), rest
 
 
 def _fused(z: Tensor, surrogate: Surrogate, norm: BatchNormalisation | None) -> ModuleType | None:
     """Return the module that computes normalisation, neurons and the gradient of both of z as one; None without."""
     path = FAST_PATHS.get(z.device.type)
-    if path is None or not path.whole or not (norm is None or norm.of_batch):
+    if path is None or not path.fuses:
         return None
+    if norm is not None and (not norm.of_batch or z.numel() == z.shape[2]):
+        return None  # of one value a channel the norm itself says that it needs more
     return _fast_path(z, surrogate, _in_order(z))
 
 

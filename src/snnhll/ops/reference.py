@@ -88,6 +88,11 @@ def average_pool(maps: Tensor, side: int) -> Tensor:
     return pooled.unflatten(0, maps.shape[:-3])
 
 
+def pooled_apart(spikes: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Return spikes [T, B, C, H, W] without their gradient, and average-pooled [T, B, C, side, side] with it."""
+    return spikes.detach(), average_pool(spikes, side)
+
+
 def in_channels_last(grad: Tensor) -> Tensor:
     """Return a gradient of pooled maps as torch's backward pass of pooling takes it five times as fast on a CPU."""
     return grad.contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Spikes of a layer with a hand-written gradient: what the fast paths of `lif_sequence` have in common."""
+"""Spikes of a layer with a hand-written gradient, from a kernel for either: the frame of the CUDA path."""
 
 from __future__ import annotations
 

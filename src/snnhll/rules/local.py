@@ -132,7 +132,7 @@ class LocalRule(Rule):
             rate, outgoing = rate_forward(block, signal, steps)
             return Activity.on_rates(rate, signal.rate), outgoing
         if self.update == "accumulate" and unit.loss.side is not None:
-            spikes, maps = block.pooled(signal.spikes, steps, False, unit.loss.side)
+            spikes, maps = block.pooled(signal.spikes, steps, unit.loss.side)
             return Activity.on_pooled(maps, unit.loss.side), _sent(block, spikes)
         spikes = block(signal.spikes, steps, through_time=self.update == "final")
         rate = rate_of(spikes)
