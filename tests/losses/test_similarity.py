@@ -137,6 +137,23 @@ def test_silent_layer_is_unlike_everything_and_has_finite_gradients(layer: Layer
     assert all(g.isfinite().all() for g in torch.autograd.grad(value, [silent, *loss.parameters()]))
 
 
+@pytest.mark.parametrize("variant", [{}, {"spatial": "flatten"}, LITERAL], ids=["default", "flatten", "literal"])
+@pytest.mark.parametrize("layer", [LINEAR, CONV], ids=["linear", "conv"])
+def test_a_silent_sample_among_others_gets_no_gradient(
+    layer: Layer, variant: dict[str, Any], see: Callable[..., Activity]
+) -> None:
+    """That of a unit vector at zero would be thousands of times that of the samples which are heard."""
+    loss = SimilarityLoss(layer, **variant).double()
+    spikes = (see(2, B, *layer.out_shape).spikes > 0.5).double()
+    spikes[0, 2] = 0
+    spikes.requires_grad_()
+    target = loss.prepare(Batch(spikes, torch.tensor(LABELS), CLASSES))
+    (gradient,) = torch.autograd.grad(loss(Activity(spikes, spikes.mean(0), spikes), target), spikes)
+    assert (gradient[0, 2] == 0).all()
+    heard = gradient.flatten(2).abs().amax(2)
+    assert (heard > 0).sum() == 2 * B - 1
+
+
 @pytest.mark.parametrize("variant", [{}, LITERAL], ids=["default", "literal"])
 def test_batch_of_one_class_wants_all_samples_alike(see: Callable[..., Activity], variant: dict[str, Any]) -> None:
     loss = SimilarityLoss(LINEAR, projection=False, **variant).double()
