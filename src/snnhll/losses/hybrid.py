@@ -17,7 +17,8 @@ from snnhll.losses.weighting.weighting import Weighting
 class HybridLoss(nn.Module):
     """Σ_k w_k L_k over the terms of one layer.
 
-    weights: w_k as configured; weighting: what becomes of them, by default nothing.
+    weights: w_k as configured; weighting: what becomes of them, by default nothing. `side`: to which all terms have
+    spikes average-pooled, where that is one and they look at nothing else; None otherwise.
     """
 
     def __init__(self, terms: dict[str, Loss], weights: dict[str, float], weighting: Weighting | None = None) -> None:
@@ -25,6 +26,8 @@ class HybridLoss(nn.Module):
         self.terms = nn.ModuleDict(terms)
         self.weights = weights
         self.weighting = weighting or Fixed()
+        sides = {term.side if vars(type(term)).get("pooled_only") else None for term in terms.values()}
+        self.side = sides.pop() if len(sides) == 1 else None
 
     def prepare(self, batch: Batch) -> dict[str, Any]:
         """Return what each term needs of the batch; the same for every layer."""
@@ -49,13 +52,6 @@ class HybridLoss(nn.Module):
         weights = self.present_weights()
         total = functools.reduce(operator.add, (weights[name] * value for name, value in values.items()))
         return total, {name: value.detach() for name, value in values.items()}
-
-    @property
-    def side(self) -> int | None:
-        """The one side to which all terms have spikes average-pooled, and look at nothing else; None without one."""
-        terms = [self._term(name) for name in self.weights]
-        sides = {term.side if vars(type(term)).get("pooled_only") else None for term in terms}
-        return sides.pop() if len(sides) == 1 else None
 
     def present_weights(self) -> Mapping[str, float | Tensor]:
         """Return the weight of each term as it stands."""

@@ -25,15 +25,15 @@ EPS = 1e-8
 def similarity(x: Tensor, centre: bool) -> Tensor:
     """Return the cosine similarity of all pairs of rows, [S, B, B], for x [S, B, D].
 
-    A row of zeros, as of a sample that no neuron has answered yet, gives 0 and gets no gradient: at zero that of a unit
-    vector is 1/√EPS, and one such step spoils the running moments of Adam for thousands.
+    A row without norm, as of a sample that no neuron has answered yet, gives 0 and gets no gradient: at zero that of a
+    unit vector is of the order 1/√EPS, and Adam's running moments keep it for long.
     """
     if centre:  # a row centred and scaled to unit length is its layer normalisation over √D, in one operation
         length = x.shape[-1]
         unit = F.layer_norm(x, (length,), eps=EPS / length) * length**-0.5
     else:
         unit = x / (x.square().sum(-1, keepdim=True) + EPS).sqrt()
-    unit = unit * (x.detach() != 0).any(-1, keepdim=True)
+    unit = unit * (unit.detach() != 0).any(-1, keepdim=True)
     return torch.bmm(unit, unit.mT)
 
 

@@ -144,12 +144,7 @@ def lif_sequence(
 
 
 def lif_pooled(
-    z: Tensor,
-    steps: int,
-    settings: LIFSettings,
-    surrogate: Surrogate,
-    norm: BatchNormalisation,
-    side: int,
+    z: Tensor, steps: int, settings: LIFSettings, surrogate: Surrogate, norm: BatchNormalisation, side: int
 ) -> tuple[Tensor, Tensor]:
     """`snnhll.ops.lif_pooled` for z that `layout.is_channels_last` holds, float32 or bfloat16."""
     how = settings, surrogate, 0.0, 0.0

@@ -124,12 +124,7 @@ def lif_sequence(
 
 
 def lif_pooled(
-    z: Tensor,
-    steps: int,
-    settings: LIFSettings,
-    surrogate: Surrogate,
-    norm: BatchNormalisation,
-    side: int,
+    z: Tensor, steps: int, settings: LIFSettings, surrogate: Surrogate, norm: BatchNormalisation, side: int
 ) -> tuple[Tensor, Tensor]:
     """`lif_sequence` without gradients through time, for a loss that sees maps average-pooled: the gradient of all
     spikes at once need not exist.

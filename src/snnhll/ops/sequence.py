@@ -1,4 +1,7 @@
-"""Spikes of a layer with a hand-written gradient, from a kernel for either: the frame of the CUDA path."""
+"""Spikes of a layer with a hand-written gradient, from a kernel for either: the frame of the CUDA path.
+
+`carried`, which kernels of the gradient take, serves the CPU path too.
+"""
 
 from __future__ import annotations
 
