@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from snnhll.assemble import load_rule, option
 from snnhll.config import Config, Settings, compose, settings
@@ -37,7 +39,7 @@ class Trial:
         """Yield the test images, disturbed, with their labels."""
         chosen = self.settings
         size = chosen.trainer.eval_batch_size
-        return self.data.eval_batches("test", size, self.noise, chosen.seed, self.rule.network)
+        return self.data.eval_batches("test", size, self.noise, chosen.seed, self.rule.classifier)
 
 
 def evaluations(run: Path, choices: list[list[str]]) -> list[dict[str, Any]]:
@@ -84,7 +86,9 @@ def trials(run: Path, choices: list[list[str]]) -> Iterator[Trial]:
         if key not in opened:
             size = chosen.trainer.batch_size
             opened = {key: open_data(config["data"], batch_size=size, seed=chosen.seed, device=place)}
-        noise = option(config, "noise", chosen.trust)
+        noise: Noise = option(config, "noise", chosen.trust)
+        if noise.when == "train" and any(o.startswith("noise") for o in overrides):
+            raise UserError("noise.when: 'train' leaves the test images as they are; add noise.when=test.")
         yield Trial(overrides, rule, opened[key], noise if noise.acts_in("test") else None, chosen)
 
 
@@ -102,5 +106,12 @@ def with_overrides(trained: Config, overrides: list[str]) -> Config:
             node = node.get(parent, {}) if isinstance(node, dict) else {}
         if not isinstance(node, dict) or leaf not in node:
             raise UserError(f"{path}: no such key.{nearest(leaf, node if isinstance(node, dict) else ())}")
-        node[leaf] = OmegaConf.select(OmegaConf.from_dotlist([override]), path)
+        node[leaf] = _value(override, path)
     return config
+
+
+def _value(override: str, path: str) -> Any:
+    try:
+        return OmegaConf.select(OmegaConf.from_dotlist([override]), path)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{override}: the value cannot be read; quote special characters, 'KEY=\"a,b\"'.") from error

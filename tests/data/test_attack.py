@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import snnhll
-from snnhll.assemble import option
-from snnhll.config import compose
+from snnhll.assemble import Problem, build_network, option
+from snnhll.config import compose, options, settings
 from snnhll.data.noise.attack import Attack, loss_gradient
 from snnhll.data.noise.fgsm import FGSM
 from snnhll.data.noise.gaussian import GaussianNoise
@@ -174,6 +174,34 @@ def test_an_attack_without_a_network_or_a_gradient_is_refused() -> None:
         FGSM()(images, draw())
     with pytest.raises(UserError, match="noise=pgd: no gradient reaches the images"):
         PGD().against(lambda x: line(x.round().detach().requires_grad_()), images, labels, draw())
+
+
+@pytest.mark.parametrize("code", [name for name in options("encoding") if name not in ("direct", "frames")])
+def test_a_code_of_spikes_lets_no_gradient_through_to_the_image(code: str) -> None:
+    """Rounding has the derivative 0, not none: an attack that believed it would leave every image as it is."""
+    config = compose([f"encoding={code}", "architecture.spec=FC8-n", "trainer.steps=6"])
+    network = build_network(config, settings(config), Problem((1, 3, 3), 2, [0.5], [0.5]))
+    with pytest.raises(UserError, match="no gradient reaches the images through this network; use encoding=direct"):
+        FGSM().against(network, torch.rand(2, 1, 3, 3), torch.tensor([0, 1]), draw())
+
+
+@pytest.mark.parametrize("rule", ["ide", "eqprop"])
+def test_a_rule_whose_feedback_takes_part_in_classifying_is_not_attacked(rule: str, tmp_path: Path) -> None:
+    """Its network's forward pass is another classifier, and the attack would be one on that."""
+    own = ["data=digits", *DIGITS, "trainer.epochs=1", "data.limit=8", "tracking=none", f"output_dir={tmp_path}"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("snnhll.reports.run_pictures.draw_run", lambda *_: [])
+        patch.setattr("snnhll.experiment.tune", lambda update: None)
+        run = Path(snnhll.train([*own, f"rule={rule}", "neuron=if", "architecture.norm=none"]).run_dir)
+    with pytest.raises(UserError, match="an attack needs a network that classifies in one forward pass"):
+        evaluations(run, [["noise=fgsm"]])
+
+
+def test_noise_of_training_alone_is_not_evaluated_in_silence(runs: dict[str, Path]) -> None:
+    with pytest.raises(
+        UserError, match=r"noise\.when: 'train' leaves the test images as they are; add noise\.when=test"
+    ):
+        evaluations(runs["hll"], [["noise=gaussian", "noise.when=train"]])
 
 
 def test_noise_that_is_no_attack_pays_no_heed_to_the_network() -> None:

@@ -27,3 +27,10 @@ def test_evaluation_repeats_and_leaves_the_generator_of_training_alone() -> None
     assert torch.equal(torch.rand(3), expected)
     code.train()
     assert not torch.equal(code(images, 5), code(images, 5))
+
+
+def test_in_evaluation_an_image_is_coded_alike_in_every_batch() -> None:
+    images = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    code = Poisson().eval()
+    apart = torch.cat([code(images[:3], 5), code(images[3:].flip(0), 5).flip(1)], 1)
+    assert torch.equal(code(images, 5), apart)

@@ -33,11 +33,13 @@ class Encoding(nn.Module, ABC):
         Raises UserError for pixels outside [0, 1], unless the code takes normalised images; on an accelerator `check`
         does, so that a training step does not wait for the device.
         """
-        if not self.normalised:
-            if images.device.type == "cpu":
-                check_pixels(images)
-            else:
-                self.note(images)
+        if self.normalised:
+            return self.code(images, steps)
+        images = images.detach()  # spikes have no derivative; that of rounding is 0, which an attack would believe
+        if images.device.type == "cpu":
+            check_pixels(images)
+        else:
+            self.note(images)
         return self.code(images, steps)
 
     @torch.no_grad()

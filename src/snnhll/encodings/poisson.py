@@ -12,7 +12,10 @@ from snnhll.encodings.encoding import Encoding
 
 
 class Poisson(Encoding):
-    """Independent spikes with probability `rate` times the pixel, in [0, 1]; the same draw for every evaluation."""
+    """Independent spikes with probability `rate` times the pixel, in [0, 1].
+
+    Every evaluation has the same draw, and every image of it: how an image is coded does not depend on its batch.
+    """
 
     random: ClassVar[bool] = True
 
@@ -21,11 +24,10 @@ class Poisson(Encoding):
         self.rate = rate
 
     def code(self, images: Tensor, steps: int) -> Tensor:
-        chance = (self.rate * images).expand(steps, *images.shape)
+        shape = images.shape if self.training else (1, *images.shape[1:])
         draw = None if self.training else torch.Generator(images.device).manual_seed(0)
-        return (torch.rand(chance.shape, generator=draw, device=images.device, dtype=images.dtype) < chance).to(
-            images.dtype
-        )
+        chance = torch.rand((steps, *shape), generator=draw, device=images.device, dtype=images.dtype)
+        return (chance < self.rate * images).to(images.dtype)
 
     def decode(self, coded: Tensor) -> Tensor:
         return coded.mean(0) / max(self.rate, 1e-9)

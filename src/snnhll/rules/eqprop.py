@@ -65,6 +65,10 @@ class EqPropRule(Rule):
             put_gradient(weight, -per_sample * contrast)
             put_gradient(bias, -per_sample * (nudged[i] - free[i]).sum(0))
 
+    @property
+    def classifier(self) -> None:
+        return None  # feedback takes part in it
+
     @torch.no_grad()
     def evaluate(self, images: Tensor) -> Outcome:
         rates = Coupled(self.network, self.network.encode(images)).settle()

@@ -104,6 +104,10 @@ class IDERule(Rule):
         learned = [*(p for block in self.network.blocks for p in block.parameters()), self.feedback.weight]
         torch.autograd.backward(mapped, v, inputs=learned)
 
+    @property
+    def classifier(self) -> None:
+        return None  # feedback takes part in it
+
     @torch.no_grad()
     def evaluate(self, images: Tensor) -> Outcome:
         coded = self.network.encode(images)

@@ -68,6 +68,11 @@ class Rule(nn.Module, ABC):
         """Return the metrics of the last steps, with those of other processes where several learn together."""
         return metrics
 
+    @property
+    def classifier(self) -> Network | None:
+        """What attacks look into: the network, where `evaluate` classifies by its forward pass alone, else None."""
+        return self.network
+
     @torch.no_grad()
     def evaluate(self, images: Tensor) -> Outcome:
         """Classify images [B, C, H, W] in [0, 1] without learning."""

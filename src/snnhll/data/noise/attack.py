@@ -40,7 +40,10 @@ class Attack(Noise):
             ) from None
 
     def disturb(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        raise UserError(f"noise={self.name}: an attack needs a network to act against; use another noise here.")
+        raise UserError(
+            f"noise={self.name}: an attack needs a network that classifies in one forward pass to act against; use "
+            f"another noise."
+        )
 
     @abstractmethod
     def attack(self, images: Tensor, uphill: Uphill, generator: torch.Generator) -> Tensor:
