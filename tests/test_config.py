@@ -194,6 +194,7 @@ def test_presets_run_table_3_1_and_their_literal_twins_the_thesis_at_its_word(
         "loss.terms.sim.scale": "sum",
         "loss.terms.sim.head_size": None,
         "loss.terms.sim.projection": True,
+        "loss.terms.contrast.normalise": False,
     }
     assert {path: value(literal, path) for path in expected} == expected
     same = ["data.name", "architecture.spec", "architecture.width", "architecture.dropout", "trainer.epochs"]
@@ -324,6 +325,12 @@ PLACE = {
 @pytest.mark.parametrize("path", PLACE)
 def test_place_speed_and_display_do_not_define_a_run(default: Config, path: str) -> None:
     assert identity(changed(default, path, PLACE[path])) == identity(default)
+
+
+@pytest.mark.parametrize("data", ["image_folder", "image_stream"])
+def test_the_folder_of_a_set_of_ones_own_defines_the_run(data: str) -> None:
+    one, other = (identity(composed(f"data={data}", f"data.root={root}")) for root in ("/one", "/other"))
+    assert one != other
 
 
 def test_processes_that_compare_their_own_samples_define_a_run(default: Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from snnhll import checkpoint, memory
+from snnhll.errors import UserError
 from snnhll.losses.loss import Similarity
 from snnhll.results import RunFolder
 from snnhll.rules.rule import Rule
@@ -34,10 +36,22 @@ class RunState:
         if state is None:
             self.folder.keep_metrics(0)
             return {}
+        self._check_problem(state["problem"])
         rule.restore(state["rule"])
         progress: dict[str, Any] = state["progress"]
         self.folder.keep_metrics(progress["epoch"])
         return progress
+
+    def _check_problem(self, stored: dict[str, Any]) -> None:
+        """Raise UserError where the checkpoint is of other images. Their statistics may differ by rounding, between
+        devices."""
+        same = all(stored[key] == self.problem[key] for key in ("shape", "classes"))
+        pairs = [(a, b) for key in ("mean", "std") for a, b in zip(stored[key], self.problem[key], strict=False)]
+        if not same or any(not math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9) for a, b in pairs):
+            raise UserError(
+                f"{self.folder.path} was begun with other images than data.root holds now; continue it with those, "
+                f"start over with force=true, or choose output_dir=FOLDER."
+            )
 
     def save_is_due(self) -> bool:
         """Return whether the last checkpoint is older than `every`."""

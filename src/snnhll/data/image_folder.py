@@ -47,13 +47,14 @@ class Decoder:
         return np.asarray(image).reshape(image.height, image.width, self.channels)
 
 
-def load(root: Path, size: PositiveInt | None = None, channels: Literal[1, 3] = 3) -> ImageSet:
-    """Return the images of root/train and root/test: one folder a class, classes in alphabetical order.
+def load(folder: str | Path, size: PositiveInt | None = None, channels: Literal[1, 3] = 3) -> ImageSet:
+    """Return the images of folder/train and folder/test: one folder a class, classes in alphabetical order.
 
     size: height and width every image is resized to (None: they must all be of one size). channels: 3 colour, 1 grey.
-    The decoded pixels are cached in root. Raises UserError for a missing or empty folder, one class only, test classes
-    that are not the training classes, a file that cannot be read, and images of several sizes.
+    The decoded pixels are cached in the folder. Raises UserError for a missing or empty folder, one class only, test
+    classes that are not the training classes, a file that cannot be read, and images of several sizes.
     """
+    root = Path(folder).expanduser()
     classes = class_names("image_folder", root)
     train, test = _listing(root, "train", classes), _listing(root, "test", classes)
     decoder = Decoder(size, channels)

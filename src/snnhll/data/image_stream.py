@@ -20,17 +20,18 @@ from snnhll.data.imageset import ImageSet
 
 
 def load(
-    root: Path,
+    folder: str | Path,
     size: PositiveInt = 224,
     channels: Literal[1, 3] = 3,
     share: Annotated[float, Range(0, 1, open_low=True)] = 0.08,
     workers: NonNegativeInt = 4,
 ) -> ImageSet:
-    """Return the images of root/train and root/test, in their files: one folder a class, in alphabetical order.
+    """Return the images of folder/train and folder/test, in their files: one folder a class, in alphabetical order.
 
     size, channels, share: see `Crop`. workers: processes that decode. Raises UserError for a missing or empty folder,
     one class only, and test classes that are not the training classes.
     """
+    root = Path(folder).expanduser()
     classes = class_names("image_stream", root)
     crop = Crop(size, channels, share)
     train, train_labels = _listing(root / "train", classes)
