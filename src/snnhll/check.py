@@ -27,20 +27,40 @@ def check_config(config: Config) -> None:
 
 
 def check_read(config: Config, overrides: Iterable[str]) -> None:
-    """Raise UserError where the user chose a loss, a kernel or an update mode that the rule does not read.
+    """Raise UserError where the user chose a loss, a kernel or an update mode that the rule does not read, a kernel
+    that no term of the loss compares by, or settings of a term or a weighting that the loss leaves out.
 
     Presets and sweeps may carry them: what rule=bptt does on the network of a preset is a question worth asking.
     """
     rule = config["rule"]
-    accepted = inspect.signature(locate(rule, "rule", settings(config).trust)).parameters
+    trust = settings(config).trust
+    loss = loss_options(config["loss"])
+    by_rule = _accepted(rule, "rule", trust)
+    by_terms = {name for key, node in loss.terms.items() for name in _accepted(node, f"loss.terms.{key}", trust)}
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         for name, argument in READ_AS.items():
-            if (key == name or key.startswith(f"{name}.")) and argument not in accepted:
+            if _within(key, name) and argument not in by_rule:
                 raise UserError(
                     f"{override}: rule={rule['name']} has its own way to learn and does not read {name}; leave it "
                     f"away, or use rule=local."
                 )
+        if _within(key, "kernel") and "kernel" not in by_terms:
+            raise UserError(f"{override}: no term of loss={config['loss']['name']} uses a kernel; use loss=hsic.")
+        parts = key.split(".")
+        if parts[:2] == ["loss", "terms"] and len(parts) > 2 and parts[2] not in loss.terms:
+            raise UserError(f"{override}: this term has no weight; give it one, loss.weights.{parts[2]}=0.1.")
+        if parts[:2] == ["loss", "weightings"] and len(parts) > 2 and parts[2] != loss.name:
+            raise UserError(f"{override}: not the weighting in use; choose it, loss.weighting={parts[2]}.")
+
+
+def _accepted(node: dict[str, Any], where: str, trust: list[str]) -> Iterable[str]:
+    """Return the names of the arguments of what a node builds."""
+    return inspect.signature(locate(node, where, trust)).parameters
+
+
+def _within(key: str, name: str) -> bool:
+    return key == name or key.startswith(f"{name}.")
 
 
 def _targets(node: Any, path: str) -> list[tuple[str, dict[str, Any]]]:
