@@ -20,6 +20,7 @@ from snnhll.assemble import Parts, assemble
 from snnhll.check import check_read
 from snnhll.config import Config, Settings, as_yaml, compose, identity, settings
 from snnhll.metrics import Evaluation, energy, evaluate, operations
+from snnhll.networks.network import Network
 from snnhll.ops import which
 from snnhll.parallel import together
 from snnhll.results import Result, RunFolder, finished, run_path, write_atomic
@@ -119,7 +120,7 @@ def _on_test(parts: Parts, chosen: Settings) -> Evaluation:
     """Evaluate on the test images, disturbed by noise where the configuration says so."""
     noise = parts.noise if parts.noise.acts_in("test") else None
     rule, size = parts.rule, chosen.trainer.eval_batch_size
-    batches = parts.data.eval_batches("test", size, noise, chosen.seed, rule.network)
+    batches = parts.data.eval_batches("test", size, noise, chosen.seed, rule.classifier)
     return evaluate(rule, batches, parts.problem.classes)
 
 
@@ -137,8 +138,16 @@ def _describe(result: Result, parts: Parts, test: Evaluation, progress: Progress
     result.synaptic_operations_per_image, result.multiply_accumulates_per_image = accumulates, multiplies
     result.energy_nj_per_image = energy(accumulates, multiplies)
     result.data_variant = parts.data.variant
-    probe = torch.zeros(1, 1, 1, device=parts.data.device, dtype=network.precision)
-    result.backend = which(probe, network.blocks[0].neuron.surrogate)
+    result.backend = _path(network, parts.data.device)
+
+
+def _path(network: Network, device: torch.device) -> str:
+    """Return the compute path of the network's layers: a compiled one, or "reference: " and the reason."""
+    if block := next((b for b in network.blocks if b.neuron.compiled is None), None):
+        return f"reference: {type(block.neuron).__name__} neurons with these settings have no compiled form"
+    if any(block.compiled is None for block in network.blocks):
+        return "reference: architecture.norm=bntt has no compiled form"
+    return which(torch.zeros(1, 1, 1, device=device, dtype=network.precision), network.blocks[0].neuron.surrogate)
 
 
 def _blank(config: Config, path: Path, overrides: list[str]) -> Result:

@@ -66,6 +66,19 @@ def test_without_the_word_train_it_is_the_same_run(snnhll: Command, finished: Fi
     assert str(finished.folder) in answer.out
 
 
+@pytest.mark.parametrize(
+    ("overrides", "path"),
+    [
+        ([], "numba"),
+        (["neuron=plif"], "reference: LIF neurons with these settings have no compiled form"),
+        (["architecture.norm=bntt"], "reference: architecture.norm=bntt has no compiled form"),
+    ],
+)
+def test_the_result_names_the_path_that_ran(overrides: list[str], path: str, snnhll: Command, tmp_path: Path) -> None:
+    assert snnhll("train", *TINY, *overrides, "output_dir=runs").code == 0
+    assert read_result(only_run(tmp_path / "runs"))["backend"] == path
+
+
 def test_a_finished_run_is_not_repeated(
     snnhll: Command, finished: Finished, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
