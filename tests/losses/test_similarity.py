@@ -31,10 +31,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def convolved(maps: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """3x3 convolution with zero padding of [N, C, H, W]: the sum over nine shifted maps."""
-    height, width = maps.shape[2:]
-    padded = np.pad(maps, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    shifts = [(i, j) for i in range(3) for j in range(3)]
+    """Convolution with zero padding of [N, C, H, W]: the sum over as many shifted maps as a kernel has entries."""
+    (height, width), side = maps.shape[2:], weight.shape[2]
+    padded = np.pad(maps, ((0, 0), (0, 0), (side // 2,) * 2, (side // 2,) * 2))
+    shifts = [(i, j) for i in range(side) for j in range(side)]
     return sum(
         np.einsum("nchw,oc->nohw", padded[:, :, i : i + height, j : j + width], weight[:, :, i, j]) for i, j in shifts
     )
@@ -106,6 +106,19 @@ def test_embedding_sets_the_length_of_vectors_only() -> None:
     assert wide.weight.shape == (6, 6)  # at most as long as its input
     assert isinstance(maps, nn.Conv2d)
     assert maps.weight.shape == (3, 3, 3, 3)
+
+
+def test_one_pixel_has_no_neighbours_for_a_projection_to_weigh() -> None:
+    pooled, wide = Layer("conv", (1, 8, 8), 64, 3), Layer("conv", (1, 1, 1), 64, 3)
+    for loss, kernel in (
+        (SimilarityLoss(pooled, head_size=64), 1),
+        (SimilarityLoss(pooled, head_size=256), 3),
+        (SimilarityLoss(pooled), 3),
+        (SimilarityLoss(wide), 1),
+    ):
+        assert isinstance(loss.projection, nn.Conv2d)
+        assert loss.projection.kernel_size == (kernel, kernel)
+        assert loss.features(torch.rand(2, 64, kernel, kernel)).shape == (2, 64)
 
 
 def test_printed_scale_is_the_sum_at_64_samples_and_independent_of_the_batch_otherwise() -> None:

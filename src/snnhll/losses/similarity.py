@@ -52,11 +52,12 @@ def similarity_of_labels(labels: Tensor, classes: int, centre: bool, like: Tenso
 class SimilarityLoss(Loss):
     """Squared distance between the similarity of features and that of labels.
 
-    projection: E_θ, a 3x3 convolution (a matrix on vectors) without bias; false leaves it out. centre: remove every
-    sample's mean over features before the cosine, for features and labels alike. spatial: the feature of a map is the
-    deviation over space per channel (where pooling leaves one pixel, that pixel), or the map flattened. head_size: maps
-    are average-pooled to at most this many values before E_θ; null keeps full resolution. embedding: length of E_θ's
-    output on vectors; null keeps the layer's own. scale: "pairs" is the mean over pairs times 64², the printed scale
+    projection: E_θ, a 3x3 convolution (1x1 where a single pixel is left, a matrix on vectors) without bias; false
+    leaves it out. centre: remove every sample's mean over features before the cosine, for features and labels alike.
+    spatial: the feature of a map is the deviation over space per channel (where pooling leaves one pixel, that pixel),
+    or the map flattened. head_size: maps are average-pooled to at most this many values before E_θ: of 512 channels one
+    pixel under 1024, two by two under 2048; null keeps full resolution. embedding: length of E_θ's output on vectors;
+    null keeps the layer's own. scale: "pairs" is the mean over pairs times 64², the printed scale
     whatever the batch size; "sum" and "mean" as named.
     """
 
@@ -78,7 +79,8 @@ class SimilarityLoss(Loss):
         if not projection:
             self.projection: nn.Module = nn.Identity()
         elif layer.kind == "conv":
-            self.projection = nn.Conv2d(layer.units, layer.units, 3, padding=1, bias=False)
+            kernel = 1 if (self.side or max(layer.out_shape[1:])) == 1 else 3  # around one pixel is padding only
+            self.projection = nn.Conv2d(layer.units, layer.units, kernel, padding=kernel // 2, bias=False)
         else:
             self.projection = nn.Linear(layer.units, min(embedding or layer.units, layer.units), bias=False)
 

@@ -69,8 +69,8 @@ class ThreeFactorRule(LocalRule):
     """The update (4-36) in every spiking layer; the readout learns as under rule=local.
 
     slope: where F' is taken. "membrane": the mean over time of the surrogate at u[t] - v_th, which makes the update the
-    gradient that rule=local follows under trainer.update=rate. "rate": the surrogate at W p - v_th, from rates alone.
-    Raises UserError for a loss, kernel, neuron or normalisation whose gradient has not this form.
+    gradient that rule=local follows under trainer.update=rate. "rate": the surrogate at W p - v_th, from rates alone,
+    as (4-36) is printed. Raises UserError for a loss, kernel, neuron or normalisation whose gradient has not this form.
     """
 
     residual: ClassVar[bool] = False
