@@ -150,6 +150,10 @@ def test_nested_types() -> None:
     with pytest.raises(UserError, match=r"x\.a: expected a number, got 'one'"):
         convert({"a": "one"}, dict[str, float], "x")
     assert convert([1, 2], list[float], "x") == [1.0, 2.0]
+    assert convert([1, "a"], tuple[float, str], "x") == (1.0, "a")
+    assert convert([1, 2, 3], tuple[int, ...], "x") == (1, 2, 3)
+    with pytest.raises(UserError, match=r"x: \[1\] has 1 items, expected 2"):
+        convert([1], tuple[float, str], "x")
     assert convert("text", str | None, "x") == "text"
     assert convert(None, Annotated[int, Range(1)] | None, "x") is None
     with pytest.raises(UserError, match="expected true or false, got 1"):

@@ -143,12 +143,21 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _convert_union(value, get_args(hint), where)
     if origin in (list, tuple) and isinstance(value, (list, tuple)):
-        inner = (get_args(hint) or (Any,))[0]
-        return origin(convert(v, inner, f"{where}[{i}]") for i, v in enumerate(value))
+        kinds = _kinds(get_args(hint) or (Any,), len(value), f"{where}: {value!r}")
+        return origin(convert(v, kind, f"{where}[{i}]") for i, (v, kind) in enumerate(zip(value, kinds, strict=True)))
     if origin is dict and isinstance(value, Mapping):
         inner = (get_args(hint) or (Any, Any))[1]
         return {k: convert(v, inner, f"{where}.{k}") for k, v in value.items()}
     return _convert_plain(value, origin if origin in (list, tuple, dict) else hint, where)
+
+
+def _kinds(hints: tuple[Any, ...], count: int, what: str) -> tuple[Any, ...]:
+    """Return the type of each of `count` items: of list[X] and tuple[X, ...] that of all, of tuple[X, Y] its own."""
+    if len(hints) == 1 or hints[-1] is Ellipsis:
+        return hints[:1] * count
+    if count != len(hints):
+        raise UserError(f"{what} has {count} items, expected {len(hints)}.")
+    return hints
 
 
 def _convert_union(value: Any, options: tuple[Any, ...], where: str) -> Any:

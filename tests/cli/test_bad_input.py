@@ -59,6 +59,9 @@ OVERRIDES = {
     "optimizer.lr=abc": "optimizer.lr: expected a number, got 'abc'.",
     "optimizer.lr=nan": "optimizer.lr: nan is not a finite number.",
     "optimizer.lr=-1": "optimizer.lr: -1.0 is out of range, expected a number >= 0.",
+    "+optimizer.betas=[0.9]": "optimizer.betas: [0.9] has 1 items, expected 2.",
+    "+optimizer.betas=[0.9,1]": "optimizer.betas[1]: 1.0 is out of range, expected a number in [0, 1).",
+    "loss.weightings=null": "loss.weightings: expected a mapping {key: value}, got None.",
     "schedule.milestones=3": "schedule.milestones: expected a list [a, b], got 3.",
     "schedule.milestones=[2]": "schedule.milestones[0]: 2.0 is out of range, expected a number in [0, 1].",
     "data.limit=0": "data.limit: 0 is out of range, expected a number >= 1.",
@@ -142,12 +145,16 @@ def test_input_that_does_not_fit_the_code(snnhll: Command, overrides: str, tmp_p
 UNREAD = {
     ("rule=bptt", "loss=hsic"): "loss=hsic: rule=bptt has its own way to learn and does not read loss; leave it away",
     ("rule=dfa", "kernel.sigma=2"): "kernel.sigma=2: rule=dfa has its own way to learn and does not read kernel",
+    ("kernel=laplacian",): "kernel=laplacian: no term of loss=pred_sim uses a kernel; use loss=hsic.",
+    ("loss=pred", "kernel.sigma=2"): "kernel.sigma=2: no term of loss=pred uses a kernel",
+    ("loss=pred", "loss.terms.contrast.margin=0.5"): "this term has no weight; give it one, loss.weights.contrast=0.1.",
+    ("loss.weightings.gradnorm.alpha=1",): "not the weighting in use; choose it, loss.weighting=gradnorm.",
     ("rule=hebb", "trainer.update=online"): "rule=hebb has its own way to learn and does not read trainer.update",
 }
 
 
 @pytest.mark.parametrize("overrides", list(UNREAD))
-def test_what_the_rule_would_not_read(snnhll: Command, overrides: tuple[str, str], tmp_path: Path) -> None:
+def test_what_the_run_would_not_read(snnhll: Command, overrides: tuple[str, ...], tmp_path: Path) -> None:
     assert UNREAD[overrides] in one_line(snnhll("train", *TINY, *overrides))
     assert list(tmp_path.iterdir()) == []
 
@@ -165,6 +172,8 @@ COMMANDS = {
     "eval nowhere --foo": "--foo: no such flag",
     "eval nowhere --out": "--out: expected DIR after it.",
     "eval nowhere noise=gaussian --out=pictures": "--out: needs levels of noise to draw, as in noise=gaussian",
+    "sweep table_3_2 scale.seeds=two --dry-run": "scale.seeds: expected a whole number, got 'two'.",
+    "sweep table_3_2 scale.seeds=0 --dry-run": "scale.seeds: 0 is out of range, expected a number >= 1.",
     "eval nowhere optimizer.lr=3": "optimizer.lr=3: a run's network is fixed",
 }
 
@@ -290,6 +299,28 @@ def test_eval_of_a_damaged_run(snnhll: Command, interrupted: Path, file: str) ->
 def test_eval_with_a_key_the_noise_does_not_have(snnhll: Command, finished: Finished) -> None:
     line = one_line(snnhll("eval", str(finished.folder), "noise=gaussian", "noise.sdt=0.1"))
     assert line == "noise.sdt: no such key. Did you mean 'std'?"
+
+
+def test_eval_with_a_value_that_cannot_be_read(snnhll: Command, finished: Finished) -> None:
+    line = one_line(snnhll("eval", str(finished.folder), "data.root=[a"))
+    assert line.startswith("data.root=[a: the value cannot be read")
+
+
+def test_images_that_changed_under_a_run(snnhll: Command, tmp_path: Path) -> None:
+    """Other images in the same folder: a finished run stands, an interrupted one is not continued with them."""
+    for label, name in enumerate(("cat", "dog")):
+        _images(tmp_path / "set" / "train" / name, 8)
+        _images(tmp_path / "set" / "test" / name, 1 + label)
+    own = ("train", *TINY, "data=image_folder", "data.root=set", "data.validation=0", "output_dir=runs")
+    assert snnhll(*own).code == 0
+    folder = only_run(tmp_path / "runs")
+    (folder / "result.json").unlink()
+    Image.new("RGB", (8, 8), (200, 200, 200)).save(tmp_path / "set" / "train" / "cat" / "0.png")
+    answer = snnhll(*own)
+    assert answer.code == 2
+    (line,) = answer.err.splitlines()
+    assert "was begun with other images than data.root holds now" in line
+    assert snnhll(*own, "force=true").code == 0
 
 
 def test_loss_that_is_not_a_number(snnhll: Command, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def loss_options(node: Mapping[str, Any]) -> LossOptions:
     if missing := next((name for name in weights if name not in known), None):
         raise UserError(f"loss.weights.{missing}: no such term; known: {', '.join(known)}.")
     terms = {name: known[name] for name in weights}
-    weightings = node.get("weightings", {})
+    weightings = convert(node.get("weightings", {}), dict[str, Any], "loss.weightings")
     name = node.get("weighting", FIXED)  # a loss of the user's own need not speak of it
     if name != FIXED and name not in weightings:
         raise UserError(f"loss.weighting: {name!r} is not an option.{nearest(str(name), [FIXED, *weightings])}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from snnhll.build import PositiveInt, convert
 from snnhll.check import check_config
 from snnhll.config import Config, compose, plain, run_name
 from snnhll.errors import UserError
@@ -79,7 +80,8 @@ def plan(sweep: Sweep, overrides: Sequence[str] = ()) -> Plan:
     chosen = [o for o in overrides if not o.startswith("seed=")]
     asked = next((o for o in reversed(overrides) if o.startswith("seed=")), None)
     scale = compose([*chosen])["scale"]
-    seeds = sweep.seeds[: scale["seeds"]] if asked is None else _numbers(asked)
+    most = convert(scale["seeds"], PositiveInt | None, "scale.seeds")
+    seeds = sweep.seeds[:most] if asked is None else _numbers(asked)
     composed: dict[tuple[str, ...], Config] = {}
     jobs = [job for row in sweep.rows for job in _jobs(sweep, row, chosen, seeds, composed)]
     return Plan(sweep, list(overrides), seeds, jobs, scale["name"])
