@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from snnhll.audit.cost import Meter
 from snnhll.audit.experiment import Bench, Disturbance
 from snnhll.audit.properties import Properties, measure
 from snnhll.audit.run import audit, rules
+from snnhll.build import locate
+from snnhll.config import compose, options
 from snnhll.networks.network import Network
 from snnhll.rules.bptt import BPTTRule
 from snnhll.rules.dfa import DFARule
@@ -167,10 +171,25 @@ def test_rules_of_every_kind_can_be_audited(rule: str) -> None:
     line = audit(rule, [])
     found = line.properties
     assert found.learns[:4] == [1, 2, 3, 4]
+    assert found.local is found.no_update_locking is declares_local(rule)
     assert found.no_update_locking or not found.asynchronous_parallel
     assert not found.symmetric or not found.no_update_locking
     assert line.cost.operations > 0
     assert min(line.cost.bytes.values()) > 0
+
+
+def declares_local(rule: str) -> bool:
+    """What the class of a rule says of itself; pictures go by it."""
+    declared: bool = locate(compose([f"rule={rule}"])["rule"], "rule").local  # type: ignore[attr-defined]
+    return declared
+
+
+@pytest.mark.parametrize("rule", options("rule"))
+def test_what_a_rule_declares_is_what_the_page_says_was_measured(rule: str) -> None:
+    page = (Path(__file__).parents[2] / "docs/audit.md").read_text()
+    line = re.search(rf"^\| `{rule}` \| (.)[^|]*\|[^|]*\| (.)", page, re.MULTILINE)
+    assert line is not None, "docs/audit.md has no row of it"
+    assert line.groups() in ((("✓", "✓"), ("–", "–")) if declares_local(rule) else (("✗", "✗"),))
 
 
 # Cost

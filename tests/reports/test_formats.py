@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,7 +19,7 @@ from snnhll.cli.main import main
 from snnhll.reports.figures import draw
 from snnhll.reports.formats import to_csv, to_markdown, to_rich, to_tex
 from snnhll.reports.html import page
-from snnhll.reports.tables import Table, of_plan
+from snnhll.reports.tables import Table, of_plan, of_runs
 from snnhll.sweeps import definition
 from snnhll.sweeps.jobs import Plan, plan
 
@@ -144,6 +145,28 @@ def test_rows_on_the_same_runs_are_one_curve_named_by_what_they_share(tmp_path: 
     (run / "noise.json").write_text(json.dumps(drops))
     curves = draw(of_plan(study))["curves"].axes[0]
     assert curves.get_legend_handles_labels()[1] == ["digits, pred"]
+
+
+def test_the_cost_figure_tells_local_rules_from_global_ones(sweep: Plan, finish: Finish) -> None:
+    """By what their classes say; a rule of the user's own that is not installed here is called neither."""
+    targets = {
+        "local": "snnhll.rules.local.LocalRule",
+        "decolle": "snnhll.rules.decolle.DECOLLERule",
+        "hebb": "snnhll.rules.hebb.HebbRule",
+        "bptt": "snnhll.rules.bptt.BPTTRule",
+        "mine": "absent_package.MyRule",
+    }
+    rules = [{"name": name, "_target_": target} for name, target in targets.items()]
+    own = {"trust": ["absent_package"]}
+    jobs = [
+        replace(job, config=job.config | own | {"rule": rule}) for job, rule in zip(sweep.jobs, rules, strict=False)
+    ]
+    folders = [finish(job, 0.9) for job in jobs]
+    (legend,) = draw(of_runs(folders, "test_accuracy", ["rule.name"]))["cost"].legends
+    names = [text.get_text().removeprefix("rule.name=") for text in legend.get_texts()]
+    assert names == ["local", "decolle", "hebb", "bptt (global)", "mine (unknown)"]
+    faces = [handle.get_markerfacecolor() for handle in legend.legend_handles]  # type: ignore[union-attr]
+    assert [face == "white" for face in faces] == [False, False, False, True, True]
 
 
 def test_a_long_title_is_wrapped_into_the_figure(table: Table) -> None:

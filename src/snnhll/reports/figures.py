@@ -14,11 +14,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from snnhll.build import locate
+from snnhll.errors import UserError
 from snnhll.reports import style
 from snnhll.reports.statistics import mean, sample_std
 from snnhll.reports.tables import Run, Table, TableRow
 
-LOCAL_RULES = ("local", "three_factor")
 LINES = ("-", "--", ":")
 BAR = 0.62  # of the space of a row
 
@@ -182,12 +183,14 @@ def _by_layer(
 def cost(table: Table) -> Figure | None:
     """Draw accuracy against synaptic operations of inference and against peak memory of training.
 
-    Filled markers are rules in which no layer waits for another's error, hollow ones are global: accuracy, cost and
-    locality in one picture.
+    Filled markers are rules in which no layer waits for another's error, hollow ones are global, or unknown: accuracy,
+    cost and locality in one picture.
     """
     rows = _measured(table)
     if not rows:
         return None
+    localities = [_locality(row) for row in rows]
+    faces = [_colour(i) if locality == "local" else "white" for i, locality in enumerate(localities)]
     picture, panels = style.figure(columns=2, width=4.6, height=3.9)
     axes = {
         "synaptic_operations_per_image": ("synaptic operations an image", 1.0),
@@ -205,7 +208,7 @@ def cost(table: Table) -> Figure | None:
                     yerr=sample_std(y),
                     fmt=_marker(i),
                     color=_colour(i),
-                    mfc=_colour(i) if _is_local(row) else "white",
+                    mfc=faces[i],
                     ms=8,
                     capsize=3,
                     elinewidth=1,
@@ -217,11 +220,11 @@ def cost(table: Table) -> Figure | None:
             panel.set_xlim(0, 1.08 * panel.dataLim.x1)
             panel.xaxis.set_major_locator(MaxNLocator(5))
     picture.suptitle(_title(table, "accuracy against cost; filled: local, hollow: global", width=96), fontsize=11)
-    handles = [
-        Line2D([], [], marker=_marker(i), color=_colour(i), mfc=_colour(i) if _is_local(row) else "white", ls="")
-        for i, row in enumerate(rows)
+    handles = [Line2D([], [], marker=_marker(i), color=_colour(i), mfc=face, ls="") for i, face in enumerate(faces)]
+    names = [
+        row.name + ("" if locality == "local" else f" ({locality})")
+        for row, locality in zip(rows, localities, strict=True)
     ]
-    names = [row.name + ("" if _is_local(row) else " (global)") for row in rows]
     picture.legend(handles, names, loc="outside lower center", ncols=min(3, len(rows)), fontsize=8, frameon=False)
     return picture
 
@@ -231,8 +234,14 @@ def _spans_decades(panel: Axes) -> bool:
     return bool(low > 0 and high / low > 10)
 
 
-def _is_local(row: TableRow) -> bool:
-    return all(run.result.rule in LOCAL_RULES for run in row.runs)
+def _locality(row: TableRow) -> str:
+    """Return `local` where the rules of all runs of a row say so of themselves, else `global`; `unknown` where one is
+    not installed here, for nothing else of a report needs the user's own code."""
+    try:
+        rules = [locate(run.config["rule"], "rule", run.config["trust"]) for run in row.runs]
+    except UserError:
+        return "unknown"
+    return "local" if all(getattr(rule, "local", False) for rule in rules) else "global"
 
 
 def _measured(table: Table) -> list[TableRow]:

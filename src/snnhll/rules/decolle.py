@@ -11,6 +11,7 @@ The network's own readout, which predicts, is trained beside the layers on their
 from __future__ import annotations
 
 from math import prod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ from snnhll.rules.rule import MakeOptimizer, Outcome
 
 class DECOLLERule(OnlineRule):
     """Random local readouts; `heads` holds them."""
+
+    local: ClassVar[bool] = True
 
     def __init__(self, network: Network, make_optimizer: MakeOptimizer, update: str = "accumulate") -> None:
         sizes = [prod(block.layer.out_shape) for block in network.blocks]

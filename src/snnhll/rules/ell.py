@@ -8,6 +8,8 @@ through the layer's own earlier steps. rule=fell carries the same dependence for
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -49,6 +51,7 @@ class ELLRule(LayerwiseRule):
 class FELLRule(OnlineRule):
     """The classifiers of ELL with presynaptic traces: the gradient of BELL, without a graph through time."""
 
+    local: ClassVar[bool] = True
     heads: list[PredictionLoss]  # type: ignore[assignment]
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,8 @@ class LayerwiseRule(Rule):
     heads: one module a block that belongs to the layer while it learns. through_time: whether a layer's gradient
     crosses its own time steps.
     """
+
+    local: ClassVar[bool] = True
 
     def __init__(
         self,

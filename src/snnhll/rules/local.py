@@ -75,6 +75,7 @@ class LocalRule(Rule):
 
     residual: ClassVar[bool] = True
     recordable: ClassVar[bool] = True
+    local: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -35,12 +35,14 @@ class Rule(nn.Module, ABC):
 
     residual: whether it trains residual blocks. gradient: whether it follows the surrogate derivative of the neurons.
     recordable: whether each step does the same operations, so that they can be replayed (snnhll/graphs.py).
+    local: whether every layer learns without waiting for another's error; `snnhll audit` measures it, pictures show it.
     What a rule cannot train it refuses with a UserError.
     """
 
     residual: ClassVar[bool] = False
     gradient: ClassVar[bool] = True
     recordable: ClassVar[bool] = False
+    local: ClassVar[bool] = False
 
     def __init__(self, network: Network) -> None:
         super().__init__()

@@ -47,6 +47,7 @@ class STDPRule(Rule):
     """
 
     gradient: ClassVar[bool] = False
+    local: ClassVar[bool] = True
 
     def __init__(
         self,
