@@ -147,6 +147,35 @@ def test_another_metric_hides_published_figures_of_something_else(sweep: Plan, f
         of_plan(sweep, "test_acuracy")
 
 
+def test_published_test_accuracies_stand_beside_test_accuracies_alone(sweep: Plan, finish: Finish) -> None:
+    for job, accuracy in zip(sweep.jobs[:3], PRED, strict=True):
+        finish(job, accuracy, train_accuracy=0.99, val_accuracy=0.95)
+    for metric in ("train_accuracy", "val_accuracy", "accuracy_drop"):
+        table = of_plan(sweep, metric)
+        assert [(row.published, row.difference) for row in table.rows] == [(None, None)] * 4, metric
+        assert not any("published" in heading for heading in columns(table))
+
+
+@pytest.mark.parametrize(
+    ("metric", "where"),
+    [
+        ("test_accuracy", "; last epoch, on the test images."),
+        ("test_accuracy_best_val", "; the epoch best on validation, on the test images."),
+        ("val_accuracy", "; last epoch, on the validation images."),
+        ("train_accuracy", "; last epoch, on the training images while learning from them."),
+        ("energy_nj_per_image", "; last epoch, on the test images."),
+        ("wall_seconds", "."),
+        ("peak_memory_bytes", "."),
+    ],
+)
+def test_the_note_says_when_and_on_which_images_the_number_was_measured(
+    metric: str, where: str, sweep: Plan, finish: Finish
+) -> None:
+    finish(sweep.jobs[0], 0.91, train_accuracy=0.99, val_accuracy=0.95)
+    (note,) = [note for note in of_plan(sweep, metric).notes if note.startswith("Ours: ")]
+    assert note == f"Ours: mean ± sample standard deviation over n seeds{where}"
+
+
 def test_any_runs_are_compared_by_what_they_differ_in(sweep: Plan, finish: Finish) -> None:
     fill(sweep, finish, "pred", PRED)
     fill(sweep, finish, "sim", SIM)

@@ -19,6 +19,16 @@ LOWER_IS_BETTER = (
     "multiply_accumulates_per_image",
     "energy_nj_per_image",
 )
+ON_TEST = "last epoch, on the test images"
+MEASURED = {
+    "test_accuracy": ON_TEST,
+    DROP: ON_TEST,
+    "synaptic_operations_per_image": ON_TEST,
+    "energy_nj_per_image": ON_TEST,
+    "test_accuracy_best_val": "the epoch best on validation, on the test images",
+    "val_accuracy": "last epoch, on the validation images",
+    "train_accuracy": "last epoch, on the training images while learning from them",
+}
 _NUMBERS = ("float | None", "int | None", "int", "float")
 
 
@@ -46,14 +56,18 @@ class Metric:
     def title(self) -> str:
         """How a column or an axis is headed."""
         words = self.name.replace("_", " ")
-        return f"{words} in {self.unit}" if self.is_accuracy else words
+        if not self.is_accuracy:
+            return words
+        return f"{words} in {'points' if self.name == DROP else '%'}"
 
     @property
-    def unit(self) -> str:
-        """Percent, points of difference, or for numbers that are no accuracies the name itself."""
-        if self.name == DROP:
-            return "points"
-        return "%" if self.is_accuracy else self.name
+    def measured(self) -> str | None:
+        """When and on which images it is measured; None for what is of the whole run, or of no images."""
+        return MEASURED.get(self.name)
+
+    def matches(self, published: Metric) -> bool:
+        """Whether figures published as that metric are of this one too: a test accuracy is, of whichever epoch."""
+        return self == published or {self.name, published.name} == {"test_accuracy", "test_accuracy_best_val"}
 
     def of(self, result: Result, noise: list[str]) -> float | None:
         """Return the number of one finished run; accuracies in %. None where the run has none."""

@@ -138,7 +138,7 @@ def of_plan(plan: Plan, metric: str | None = None) -> Table:
     """Return the table of a sweep from whatever of its runs has finished. metric: in place of the sweep's own."""
     shown = Metric(metric or plan.sweep.metric)
     rows = [_row(row, plan.of(row), shown, row.data or plan.sweep.data) for row in plan.sweep.rows]
-    if shown.unit != Metric(plan.sweep.metric).unit:
+    if not shown.matches(Metric(plan.sweep.metric)):
         for row in rows:
             row.published = None  # a figure of something else
     notes, caveat = [], ""
@@ -226,7 +226,8 @@ def _mark_best(table: Table) -> None:
 def _standing_notes(table: Table) -> list[str]:
     notes = []
     if table.runs:
-        notes.append("Ours: mean ± sample standard deviation over n seeds; last epoch, on the test images.")
+        where = f"; {table.metric.measured}" if table.metric.measured else ""
+        notes.append(f"Ours: mean ± sample standard deviation over n seeds{where}.")
         notes.append(_effort(table.runs))
     if any(row.best for row in table.rows):
         each = " on each task" if len({row.task for row in table.rows}) > 1 else ""
