@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,18 @@ def test_any_runs_are_compared_by_what_they_differ_in(sweep: Plan, finish: Finis
     ]
     assert table.rows[0].best
     assert [row.p for row in table.rows] == [None, pytest.approx(stats.ttest_rel(SIM, PRED).pvalue), None]
+
+
+@pytest.mark.parametrize(("rule", "name"), [("local", "pred"), ("bptt", "bptt")])
+def test_runs_that_differ_in_nothing_are_named_by_what_learns(
+    rule: str, name: str, sweep: Plan, finish: Finish
+) -> None:
+    folders = [
+        finish(replace(job, config=job.config | {"rule": {"name": rule}}), accuracy)
+        for job, accuracy in zip(sweep.jobs[:3], PRED, strict=True)
+    ]
+    (row,) = of_runs(folders, "test_accuracy", []).rows
+    assert (row.name, row.n) == (f"digits, small, {name}", 3)
 
 
 def test_a_group_that_mixes_other_settings_says_so_and_counts_every_run(sweep: Plan, finish: Finish) -> None:

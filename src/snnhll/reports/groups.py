@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snnhll.config import NOT_IDENTITY, Config
+from snnhll.config import NOT_IDENTITY, Config, learner
 from snnhll.errors import UserError, nearest
 
 
@@ -71,7 +71,7 @@ def _told(keys: list[str]) -> list[str]:
 def _name(config: Config, flat: dict[str, Any], keys: list[str]) -> str:
     """Return a group's name: its values of `keys`, or what all its runs have in common where no key differs."""
     named = ", ".join(f"{key}={flat.get(key)}" for key in keys)
-    return named or f"{config['data']['name']}, {config['architecture']['name']}, {config['loss']['name']}"
+    return named or f"{config['data']['name']}, {config['architecture']['name']}, {learner(config)}"
 
 
 def _flat(node: Any, above: str = "") -> dict[str, Any]:
