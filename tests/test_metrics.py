@@ -35,7 +35,7 @@ class Scripted(Rule):
         head = torch.nn.functional.one_hot(said[:, 1].long(), CLASSES).float()
         rates = [said[:, 2:], said[:, 2:].view(-1, 2, 1, 1)]
         inputs = [said[:, :1] - 1, said[:, 2:3], said[:, 3:]]
-        return Outcome(Inference(scores, rates, inputs), [head, None])
+        return Outcome(Inference(scores, rates, inputs, rates), [head, None])
 
 
 #        said, head, rates     label
@@ -71,6 +71,36 @@ def test_saturated_means_95_percent_of_the_steps(make_network: MakeNetwork) -> N
     found = evaluate(Scripted(make_network()), low, CLASSES)
     assert found.saturated == [0.0, 0.0]
     assert found.silent == [0.0, 0.0]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("first", "second", "rates", "silent", "saturated"),
+    [
+        (0.4, 0.4, [0.5, 0.5], [0.0, 0.0], [0.0, 0.0]),  # each fires at every other step, together once a step
+        (0.6, 0.4, [1.0, 0.5], [0.0, 0.0], [1.0, 0.0]),
+        (0.6, 0.0, [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]),  # the block sends what the layer before it sent
+    ],
+)
+def test_spikes_that_a_shortcut_adds_are_not_counted_as_those_of_the_block(
+    make_network: MakeNetwork,
+    make_batch: MakeBatch,
+    first: float,
+    second: float,
+    rates: list[float],
+    silent: list[float],
+    saturated: list[float],
+) -> None:
+    """Neurons on nothing but a constant current, with a threshold of 0.6 and a decay of 0.7."""
+    net = make_network("4C3-4SEW3-n", steps=4)
+    for parameter in net.parameters():
+        parameter.zero_()
+    for block, current in zip(net.blocks, (first, second), strict=True):
+        assert block.synapse.bias is not None
+        block.synapse.bias.fill_(current)
+    found = evaluate(Evaluator(net), [make_batch()], 4)
+    assert (found.rates, found.silent, found.saturated) == (rates, silent, saturated)
+    assert found.inputs[-1] == sum(rates)  # what is sent on is still counted whole
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -114,6 +144,8 @@ def test_synaptic_operations_are_spikes_times_outgoing_synapses(
 
 
 class Evaluator(Rule):
+    residual = True
+
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
         raise NotImplementedError
 

@@ -22,9 +22,9 @@ class Evaluation:
     """Accuracies as fractions, None of an empty split; lists run over the blocks. `layer_accuracy` also has the
     readout, last.
 
-    silent, saturated: share of neurons that never fired, or fired at 95 % of the steps or more, over all images.
-    confusion: [classes, classes], true by predicted. inputs: mean presynaptic activity of each synapse of the blocks
-    and, last, the readout.
+    rates: mean spikes a step of the blocks' own neurons, without those that a shortcut adds. silent, saturated: share
+    of these neurons that never fired, or fired at 95 % of the steps or more, over all images. confusion: [classes,
+    classes], true by predicted. inputs: mean presynaptic activity of each synapse of the blocks and, last, the readout.
     """
 
     accuracy: float | None
@@ -53,7 +53,7 @@ def evaluate(rule: Rule, batches: Iterable[tuple[Tensor, Tensor]], classes: int)
             if confusion is None:
                 confusion = labels.new_zeros(classes * classes)
             confusion.scatter_add_(0, pairs, torch.ones_like(pairs))  # a bincount would wait for the device
-            sums = _add(sums, [r.float().sum(0) for r in inference.rates])
+            sums = _add(sums, [r.float().sum(0) for r in inference.fired])
             inputs = _add(inputs, [x.float().abs().mean() * len(labels) for x in inference.inputs])
             heads = [None if h is None else (h.argmax(1) == labels).sum() for h in outcome.layer_logits]
             right = [_plus(a, b) for a, b in zip(right, heads, strict=True)] if right else heads

@@ -95,6 +95,10 @@ def test_inference_agrees_with_the_differentiable_pass(kind: str, make_network: 
     between = block.first(x, STEPS)
     expected = [x.mean(0), between.mean(0), x.mean(0)]
     torch.testing.assert_close(inference.inputs[1:4], expected)
+    own = block.second(x, between, STEPS)
+    assert own.max() == 1
+    torch.testing.assert_close(inference.fired[1], own.mean(0))
+    assert torch.equal(inference.fired[1], inference.rates[1]) == (kind == "MS")
 
 
 @torch.no_grad()

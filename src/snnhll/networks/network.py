@@ -21,12 +21,14 @@ from snnhll.neurons.neuron import Neuron
 
 @dataclass(frozen=True)
 class Inference:
-    """logits [B, classes]; rates: mean over time of each block's spikes, [B, ...]. inputs: that of what each
-    synapse of the blocks received and, last, the readout."""
+    """logits [B, classes]; rates: mean over time of each block's output, [B, ...]. inputs: that of what each
+    synapse of the blocks received and, last, the readout. fired: that of the spikes of each block's own neurons, which
+    are its output but where a shortcut adds spikes."""
 
     logits: Tensor
     rates: list[Tensor]
     inputs: list[Tensor]
+    fired: list[Tensor]
 
 
 class Network(nn.Module):
@@ -85,21 +87,26 @@ class Network(nn.Module):
     def infer(self, images: Tensor) -> Inference:
         """Run the network for its T steps, one layer after another, keeping rates only."""
         signal = Signal(self.encode(images))
-        rates, inputs = [], []
+        rates, inputs, fired = [], [], []
         for block in self.blocks:
-            rate, signal, received = self._infer(block, signal)
+            rate, own, signal, received = self._infer(block, signal)
             rates.append(rate)
+            fired.append(own)
             inputs += received
-        return Inference(self.classify(signal.rate), rates, [*inputs, signal.rate])
+        return Inference(self.classify(signal.rate), rates, [*inputs, signal.rate], fired)
 
-    def _infer(self, block: Block, signal: Signal) -> tuple[Tensor, Signal, list[Tensor]]:
-        """Return rate and outgoing signal of a block, and the rates that each of its synapses receives."""
+    def _infer(self, block: Block, signal: Signal) -> tuple[Tensor, Tensor, Signal, list[Tensor]]:
+        """Return the rate of a block's output and that of its own neurons, the outgoing signal, and the rates that
+        each of its synapses receives."""
         if not isinstance(block, Residual):
-            return *rate_inference(block, signal, self.steps), [signal.rate]
+            rate, sent = rate_inference(block, signal, self.steps)
+            return rate, rate, sent, [signal.rate]
         _, between = rate_inference(block.first, signal, self.steps)
         with torch.no_grad():
-            spikes = block.join(signal.spikes, between.spikes, self.steps)
-        return rate_of(spikes), Signal(block.transmit(spikes, None)), block.received(signal.rate, between.rate)
+            own = block.second(signal.spikes, between.spikes, self.steps)
+            spikes = block.join(signal.spikes, own, self.steps)
+        sent = Signal(block.transmit(spikes, None))
+        return rate_of(spikes), rate_of(own), sent, block.received(signal.rate, between.rate)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [B, classes], the mean over time of the readout; differentiable through time."""

@@ -47,14 +47,19 @@ class Residual(Block):
         return [x, between] if self.shortcut is None else [x, between, x]
 
     def forward(self, x: Tensor, steps: int, through_time: bool = False) -> Tensor:
-        return self.join(x, self.first(x, steps, through_time), steps, through_time)
+        between = self.first(x, steps, through_time)
+        return self.join(x, self.second(x, between, steps, through_time), steps, through_time)
 
     def pooled(self, x: Tensor, steps: int, side: int) -> tuple[Tensor, Tensor]:
         return pooled_apart(self(x, steps), side)
 
-    def join(self, x: Tensor, between: Tensor, steps: int, through_time: bool = False) -> Tensor:
-        """Return the output [T, B, ...] for input x [T, B, ...] and spikes `between` [T, B, ...] of the first layer."""
-        spikes = self.neuron(self._driven(x, between), steps, through_time)
+    def second(self, x: Tensor, between: Tensor, steps: int, through_time: bool = False) -> Tensor:
+        """Return the spikes [T, B, ...] of the second neurons, for input x [T, B, ...] and spikes `between` [T, B, ...]
+        of the first."""
+        return self.neuron(self._driven(x, between), steps, through_time)
+
+    def join(self, x: Tensor, spikes: Tensor, steps: int, through_time: bool = False) -> Tensor:
+        """Return the output [T, B, ...] for input x [T, B, ...] and spikes [T, B, ...] of the second neurons."""
         return self._joined(spikes, x, lambda shortcut: shortcut(x, steps, through_time)).to(x.dtype)
 
     def trace(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:

@@ -72,7 +72,8 @@ class EqPropRule(Rule):
     @torch.no_grad()
     def evaluate(self, images: Tensor) -> Outcome:
         rates = Coupled(self.network, self.network.encode(images)).settle()
-        return Outcome(Inference(rates[-1], rates[1:-1], rates[:-1]), [None] * len(self.network.blocks))
+        hidden = rates[1:-1]
+        return Outcome(Inference(rates[-1], hidden, rates[:-1], hidden), [None] * len(hidden))
 
 
 class Coupled:

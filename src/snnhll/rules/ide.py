@@ -113,7 +113,7 @@ class IDERule(Rule):
         coded = self.network.encode(images)
         rates = self.settle(coded)
         inputs = [rate_of(coded), *rates]
-        return Outcome(Inference(self.network.classify(rates[-1]), rates, inputs), [None] * len(rates))
+        return Outcome(Inference(self.network.classify(rates[-1]), rates, inputs, rates), [None] * len(rates))
 
 
 def way_back(first: Layer, last: Layer) -> nn.Linear | nn.Conv2d:
