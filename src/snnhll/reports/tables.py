@@ -200,7 +200,7 @@ def _details(metric: Metric) -> dict[str, str]:
     if metric.name == DROP:
         return {"clean": "test_accuracy"}
     if metric.name == "test_accuracy":
-        return {"best on validation": "test_accuracy_best_val", "nJ an image": "energy_nj_per_image"}
+        return {"epoch best on validation": "test_accuracy_best_val", "nJ an image": "energy_nj_per_image"}
     return {}
 
 
