@@ -11,8 +11,10 @@ a five-hundredth of the faults.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
+from collections.abc import Callable
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4  # malloc.h
 PAD = 64 * 2**20  # bytes asked of the system beyond what is needed, so that growing is rare
@@ -24,7 +26,7 @@ def tune(update: str) -> None:
 
     Torch reads whether to use huge pages once, at its first tensor: a process that has made one keeps small pages.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
+    mallopt = _of_glibc("mallopt")
     if mallopt is None:
         return
     if update == "rate":
@@ -36,3 +38,14 @@ def tune(update: str) -> None:
         mallopt(M_MMAP_MAX, 65536)  # glibc's own value, after a run in mode rate
         mallopt(M_MMAP_THRESHOLD, LARGE)
         mallopt(M_TRIM_THRESHOLD, PAD)  # naming the threshold above ends glibc's adapting this one, to little
+
+
+def release() -> None:
+    """Give the memory of what is no longer used back to the system. Does nothing where the C library is not glibc."""
+    gc.collect()
+    if trim := _of_glibc("malloc_trim"):
+        trim(0)
+
+
+def _of_glibc(function: str) -> Callable[..., int] | None:
+    return getattr(ctypes.CDLL(None), function, None) if sys.platform.startswith("linux") else None

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from snnhll import memory
-from snnhll.allocator import tune
+from snnhll.allocator import release, tune
 from snnhll.assemble import Parts, assemble
 from snnhll.check import check_read
 from snnhll.config import Config, Settings, as_yaml, compose, identity, settings
@@ -85,6 +85,7 @@ def _start(folder: RunFolder, config: Config, result: Result, force: bool) -> No
 
 def _run(parts: Parts, config: Config, chosen: Settings, folder: RunFolder, result: Result, tracker: Tracker) -> None:
     data, rule = parts.data, parts.rule
+    release()  # what earlier runs of this process have left is none of this one's
     memory.start_peak(data.device)
     state = RunState(
         folder, result.config_hash, data.device, 60 * chosen.trainer.checkpoint_minutes, asdict(parts.problem)
