@@ -62,7 +62,9 @@ def assemble(config: Config, chosen: Settings) -> Parts:
     device = pick_device(chosen.device)
     noise = option(config, "noise", chosen.trust)
     batch_size = chosen.trainer.batch_size
-    data = open_data(config["data"], batch_size=batch_size, seed=chosen.seed, device=device, noise=noise)
+    data = open_data(
+        config["data"], batch_size=batch_size, seed=chosen.seed, device=device, noise=noise, trust=chosen.trust
+    )
     problem = Problem.of(data)
     torch.manual_seed(chosen.seed)
     rule = build_rule(config, chosen, problem).to(device)
@@ -153,7 +155,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"device: {name!r} is not a device; use auto, cpu, cuda or cuda:0.") from error
-    if device.type not in ("cpu", "cuda"):
+    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index is not None):
         raise UserError(f"device: {name!r} is not supported; use auto, cpu, cuda or cuda:0.")
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:

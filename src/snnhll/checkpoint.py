@@ -35,7 +35,10 @@ def load(path: Path, config_hash: str, device: torch.device) -> dict[str, Any] |
         state = torch.load(path, map_location=device, weights_only=True)
         found = state["config_hash"]
     except Exception as error:
-        raise UserError(f"{path} is damaged and cannot be read; delete it, or start over with force=true.") from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"{path} is damaged and cannot be read; delete it, or start over with force=true ({reason})."
+        ) from error
     if found != config_hash:
         raise UserError(
             f"{path} belongs to another configuration ({found}, expected {config_hash}); "

@@ -85,7 +85,8 @@ def trials(run: Path, choices: list[list[str]]) -> Iterator[Trial]:
         key = json.dumps([config["data"], chosen.seed, str(place)])
         if key not in opened:
             size = chosen.trainer.batch_size
-            opened = {key: open_data(config["data"], batch_size=size, seed=chosen.seed, device=place)}
+            data = open_data(config["data"], batch_size=size, seed=chosen.seed, device=place, trust=chosen.trust)
+            opened = {key: data}
         noise: Noise = option(config, "noise", chosen.trust)
         if noise.when == "train" and any(o.startswith("noise") for o in overrides):
             raise UserError("noise.when: 'train' leaves the test images as they are; add noise.when=test.")

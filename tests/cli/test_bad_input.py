@@ -77,6 +77,7 @@ OVERRIDES = {
     "architecture.spec=4C3-P2-FC7": "the readout of '4C3-P2-FC7' has 7 classes, but the labels have 10",
     # places
     "device=gpu": "device: 'gpu' is not a device; use auto, cpu, cuda or cuda:0.",
+    "device=cpu:1": "device: 'cpu:1' is not supported; use auto, cpu, cuda or cuda:0.",
     "device=meta": "device: 'meta' is not supported",
     "device=cuda:99": "device: 'cuda:99' asked for, but there are",
     "neuron._target_=os.system": "neuron._target_: 'os.system' is not trusted code.",

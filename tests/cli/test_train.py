@@ -181,3 +181,19 @@ def test_options_of_your_own(snnhll: Command, monkeypatch: pytest.MonkeyPatch, t
     assert read_result(folder)["loss"] == "mine"
     assert "layer1/mine" in read_metrics(folder)[0]["losses"]
     assert snnhll("eval", str(folder)).code == 0
+
+
+def test_a_data_set_of_your_own(snnhll: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "my_data.py").write_text(
+        "from dataclasses import replace\nfrom snnhll.data import digits\n"
+        "def load():\n    return replace(digits.load(), name='mine')\n"
+    )
+    (tmp_path / "my_conf" / "data").mkdir(parents=True)
+    (tmp_path / "my_conf" / "data" / "mine.yaml").write_text("defaults: [digits]\nname: mine\n_target_: my_data.load\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    command = ["train", "--config-dir", "my_conf", "data=mine", *TINY, "output_dir=runs"]
+    assert "'my_data.load' is not trusted code" in snnhll(*command).err
+    assert snnhll(*command, "trust=[my_data]").code == 0
+    folder = only_run(tmp_path / "runs")
+    assert read_result(folder)["data"] == "mine"
+    assert snnhll("eval", str(folder)).code == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from snnhll.config import compose, options
+from snnhll.config import compose, options, settings
 from snnhll.errors import UserError
 
 
@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> int:
     config = compose([f"data={arguments[0]}", *arguments[1:]])
     from snnhll.data import open_images
 
-    images = open_images(config["data"])
+    images = open_images(config["data"], settings(config).trust)
     counts = Counter(images.train_labels.tolist())
     size = "x".join(map(str, images.shape))
     print(

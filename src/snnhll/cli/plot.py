@@ -110,7 +110,7 @@ def _draw(group: str, path: Path, titles: list[str], configs: list[Config], imag
     from snnhll.data.splits import split_of
     from snnhll.reports.encoding_pictures import draw_encodings
 
-    found = open_images(configs[0]["data"])
+    found = open_images(configs[0]["data"], trust)
     test = split_of(found.test_images, found.test_labels, torch.arange(len(found.test_labels)), torch.device("cpu"))
     if not image.isdigit() or int(image) >= len(test):
         raise UserError(f"--image {image}: expected the number of a test image, 0 to {len(test) - 1}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,16 @@ def open_data(
     seed: int,
     device: torch.device | str,
     noise: Noise | None = None,
+    trust: Iterable[str] = (),
 ) -> Data:
     """Return the batches that a node of conf/data/ describes, as a plain dict.
 
-    noise: see `Data`. Raises UserError for options that are unknown, of a wrong type or out of range, and
-    for sets that are missing or damaged.
+    noise: see `Data`. trust: modules of the user's own that a loader may come from. Raises UserError for options that
+    are unknown, of a wrong type or out of range, and for sets that are missing or damaged.
     """
     options = pipeline_options(cfg_data)
     return Data(
-        open_images(cfg_data),
+        open_images(cfg_data, trust),
         batch_size=batch_size,
         seed=seed,
         device=device,
@@ -49,10 +50,10 @@ def pipeline_options(cfg_data: Mapping[str, Any]) -> dict[str, Any]:
     return options | {"augment": Augment(**augment)}
 
 
-def open_images(cfg_data: Mapping[str, Any]) -> ImageSet:
+def open_images(cfg_data: Mapping[str, Any], trust: Iterable[str] = ()) -> ImageSet:
     """Return the set of a node of conf/data/, downloading it when it is missing and data.download is true."""
     root = Path(convert(cfg_data["root"], str, "data.root")).expanduser()
     download = convert(cfg_data["download"], bool, "data.download")
     loader = {key: value for key, value in cfg_data.items() if key not in SHARED_KEYS}
-    images: ImageSet = build(loader, "data", root=root, download=download)
+    images: ImageSet = build(loader, "data", trust, root=root, download=download)
     return images
