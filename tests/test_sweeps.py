@@ -167,6 +167,14 @@ def test_a_failed_job_stops_no_other_and_says_why(
     assert all("layer 2 (P16)" in (folder / "error.txt").read_text() for folder in failed)
 
 
+def test_a_row_that_quotes_nothing_runs_even_without_overrides(sweep_file: Any) -> None:
+    rows = (
+        "rows: [{name: plain}, {name: noisy, noise: [noise=gaussian], published: 1.0}, {name: quoted, published: 60}]\n"
+    )
+    sweep = definition.read(str(sweep_file("data: digits\noverrides: [loss=pred]\n" + rows)))
+    assert [row.overrides for row in sweep.rows] == [[], [], None]
+
+
 def test_a_run_that_another_worker_holds_is_left_and_taken_up_when_that_worker_ends(
     sweep_file: Any, tmp_path: Path
 ) -> None:

@@ -92,3 +92,4 @@ def test_a_trained_run_becomes_a_file_that_classifies_alike(tmp_path: Path, monk
     assert not exit_.value.code
     digits = open_images({"_target_": "snnhll.data.digits.load", "root": "", "download": False})
     compare(load(run), run / "network.onnx", to_unit(digits.test_images))
+    assert [path.name for path in run.glob("network*")] == ["network.onnx"]  # the weights are in it

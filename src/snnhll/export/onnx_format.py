@@ -45,10 +45,18 @@ def write_onnx(network: Network, path: Path, shape: Shape) -> Path:
         raise NotInstalledError("--to onnx: not installed; pip install 'snnhll[onnx]'.")
     if not network.encoding.normalised:
         raise UserError("encoding: --to onnx writes networks with encoding=direct; train one.")
-    unrolled = Unrolled(network)
+    unrolled = Unrolled(network).eval()
     example = torch.rand(2, *shape)
     batch = {"images": {0: torch.export.Dim("batch", min=1)}}
     torch.onnx.export(
-        unrolled, (example,), path, input_names=["images"], output_names=["logits"], dynamic_shapes=batch, dynamo=True
+        unrolled,
+        (example,),
+        path,
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes=batch,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
     )
     return path

@@ -7,7 +7,7 @@
     overrides: [experiment=hll_cifar10]  # of every row
     rows:
       - name: pred_sim
-        overrides: [loss=pred_sim]       # a row without this key only quotes what was published
+        overrides: [loss=pred_sim]       # a row with `published` and without this key only quotes that figure
         published: 90.77                 # in %, or in points for a drop; null where nothing was published
         reference: Someone 2020          # whose figure it is
         about: {network: VGG8, T: 10}    # further columns of the table
@@ -20,7 +20,7 @@ A sweep is named by its file: `table_3_5` is sweeps/table_3_5.yaml, `studies/min
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ Metric = Literal["test_accuracy", "accuracy_drop"]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table. overrides: None where the row only quotes a published figure."""
+    """One line of a table. overrides: beside those of the sweep; None where the row only quotes a figure."""
 
     name: str
     overrides: list[str] | None = None
@@ -134,6 +134,8 @@ def _row(node: Any, where: str, metric: Metric | None) -> Row:
     where = f"{where} ({node['name']})"
     fields = tuple(Row.__dataclass_fields__)
     row = Row(**_check(lambda: check(Row, _known(node, fields), "row"), where))
+    if row.overrides is None and (row.noise or not {"published", "reference"} & node.keys()):
+        row = replace(row, overrides=[])
     if row.overrides is not None and metric == "accuracy_drop" and not row.noise:
         raise UserError(f"{where}: noise: missing; a row of metric accuracy_drop needs it, as in [noise=gaussian].")
     return row
