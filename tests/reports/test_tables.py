@@ -42,7 +42,7 @@ def test_a_complete_row_is_the_mean_and_sample_std_over_its_seeds_in_percent(swe
     assert row.wall_seconds == pytest.approx(101.0)
     assert row.peak_memory_bytes == 2**20 * 202
     assert (row.epochs, row.commit) == (3, "0123456789ab")
-    assert row.details["epoch best on validation"] == pytest.approx({0: 92.0, 1: 94.0, 2: 93.0})
+    assert row.details["test accuracy in %, epoch best on validation"] == pytest.approx({0: 92.0, 1: 94.0, 2: 93.0})
     assert row.details["nJ an image"] == {0: 90.0, 1: 91.0, 2: 92.0}
 
 

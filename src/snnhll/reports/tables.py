@@ -200,7 +200,8 @@ def _details(metric: Metric) -> dict[str, str]:
     if metric.name == DROP:
         return {"clean": "test_accuracy"}
     if metric.name == "test_accuracy":
-        return {"epoch best on validation": "test_accuracy_best_val", "nJ an image": "energy_nj_per_image"}
+        best = "test accuracy in %, epoch best on validation"
+        return {best: "test_accuracy_best_val", "nJ an image": "energy_nj_per_image"}
     return {}
 
 

@@ -86,7 +86,7 @@ class ConsoleTracker(Tracker):
         best, val = result.test_accuracy_best_val, result.val_accuracy
         self.console.print(
             f"[bold green]test accuracy {result.test_accuracy:.2%}[/] after the last epoch"
-            + ("" if best is None else f", {best:.2%} after the one best on validation")
+            + ("" if best is None else f" ({best:.2%} with the weights of the epoch best on validation)")
             + ("" if val is None else f"; validation {val:.2%}")
             + f"\ncost     {result.wall_seconds:.0f} s, peak {(result.peak_memory_bytes or 0) / 2**20:.0f} MiB, "
             f"{result.synaptic_operations_per_image:.3g} synaptic operations and "
