@@ -80,7 +80,7 @@ def test_runs_of_one_loss_are_told_apart_by_what_differs(drawn: list[Figure], ru
     runs = [run_folder("loss=pred", f"neuron.v_th={v}") for v in (0.5, 2.0)]
     rows = [{"run_dir": str(r), "overrides": ["noise.std=0.1"], "test_accuracy": 0.5} for r in runs]
     accuracy_against_level(tmp_path, rows)
-    assert {line.get_label() for line in drawn[0].axes[0].lines} == {"neuron.v_th=0.5", "neuron.v_th=2.0"}
+    assert {line.get_label() for line in drawn[0].axes[0].lines} == {"neuron.v_th=0.5", "neuron.v_th=2"}
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -35,9 +35,7 @@ def grouped(folders: Sequence[Path], keys: Sequence[str] = ()) -> list[Group]:
     for i, config in enumerate(flat):
         members.setdefault(_text([config.get(key) for key in chosen]), []).append(i)
     firsts = [indices[0] for indices in members.values()]
-    names = [_name(runs[i][1], flat[i], _told(chosen)) for i in firsts]
-    if len(set(names)) < len(names):
-        names = [_name(runs[i][1], flat[i], chosen) for i in firsts]
+    names = _names([runs[i][1] for i in firsts], [flat[i] for i in firsts], chosen)
     mixed = [
         [key for key in differing if len({_text(flat[i].get(key)) for i in indices}) > 1]
         for indices in members.values()
@@ -61,17 +59,61 @@ def read_config(folder: Path) -> Config:
     return config
 
 
-def _told(keys: list[str]) -> list[str]:
-    """Return the keys worth telling: of an option that differs its name says all, not each of its arguments."""
+def _names(configs: Sequence[Config], flat: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[str]:
+    """Return a name for each row: its values of the keys worth telling and, where rows share those, of what else sets
+    them apart; what all rows have in common where there are no keys."""
+    said = {key: _said(key, flat) for key in keys}
+    told = _told(keys)
+    untold = sorted((key for key in keys if key not in told), key=_is_target)
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for i in range(len(flat)):
+        alike.setdefault(tuple(said[key][i] for key in told), []).append(i)
+    names = [""] * len(flat)
+    for rows in alike.values():
+        shown = [*told, *_separating(said, untold, rows)]
+        for i in rows:
+            names[i] = ", ".join(said[key][i] for key in shown if said[key][i]) or _unsaid(configs[i], shown)
+    return names
+
+
+def _told(keys: Sequence[str]) -> list[str]:
+    """Return the keys worth telling: of an option that differs its name says all, not its class or its arguments."""
     named = {key.removesuffix(".name") for key in keys if key.endswith(".name")}
-    inside = [key for key in keys if any(key.startswith(f"{head}.") and key != f"{head}.name" for head in named)]
-    return [key for key in keys if key not in inside]
+    inside = {key for key in keys if any(key.startswith(f"{head}.") and key != f"{head}.name" for head in named)}
+    return [key for key in keys if key not in inside and not _is_target(key)]
 
 
-def _name(config: Config, flat: dict[str, Any], keys: list[str]) -> str:
-    """Return a group's name: its values of `keys`, or what all its runs have in common where no key differs."""
-    named = ", ".join(f"{key}={flat.get(key)}" for key in keys)
-    return named or f"{config['data']['name']}, {config['architecture']['name']}, {learner(config)}"
+def _is_target(key: str) -> bool:
+    return key.endswith("_target_")
+
+
+def _separating(said: dict[str, list[str]], keys: Sequence[str], rows: Sequence[int]) -> list[str]:
+    """Return those of `keys`, first come, that tell `rows` further apart."""
+    found: list[str] = []
+    apart = 1
+    for key in keys:
+        now = len({tuple(said[k][i] for k in (*found, key)) for i in rows})
+        if now > apart:
+            found, apart = [*found, key], now
+    return found
+
+
+def _said(key: str, flat: Sequence[dict[str, Any]]) -> list[str]:
+    """Return `key=value` of each row: with few digits unless two values then read alike, and nothing for None where
+    other rows do not even have the key."""
+    values = [row.get(key) for row in flat]
+    texts = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    if len(set(texts)) < len(set(map(_text, values))):
+        texts = [str(value) for value in values]
+    optional = any(key not in row for row in flat)
+    return ["" if v is None and optional else f"{key}={text}" for v, text in zip(values, texts, strict=True)]
+
+
+def _unsaid(config: Config, keys: Sequence[str]) -> str:
+    """Return the name of a row that has none of `keys`."""
+    if keys:
+        return f"without {', '.join(keys)}"
+    return f"{config['data']['name']}, {config['architecture']['name']}, {learner(config)}"
 
 
 def _flat(node: Any, above: str = "") -> dict[str, Any]:
