@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from snnhll.cli.main import main
+from snnhll.reports import style
 from snnhll.reports.figures import draw
 from snnhll.reports.formats import to_csv, to_markdown, to_rich, to_tex
 from snnhll.reports.html import page
@@ -177,6 +179,40 @@ def test_a_long_title_is_wrapped_into_the_figure(table: Table) -> None:
     box = title.get_window_extent()
     assert "\n" in title.get_text()
     assert 0 <= box.x0 < box.x1 <= picture.bbox.width
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["bars", "curves", "layers", "rates", "cost"])
+def test_long_names_stay_readable_and_inside_the_figure(table: Table, name: str) -> None:
+    keys = ("encoding", "loss", "neuron", "optimizer", "rule", "schedule", "surrogate")
+    names = [", ".join(f"{key}.name=option_{i}" for key in keys) for i in range(10)]
+    run = table.rows[0].runs[0]
+    table.rows = [
+        replace(table.rows[0], name=n, runs=[replace(run, result=replace(run.result, run_dir=n))]) for n in names
+    ]
+    picture = draw(table)[name]
+    picture.canvas.draw()
+    panel = picture.axes[0]
+    texts = [text for legend in picture.legends for text in legend.get_texts()]
+    texts = panel.get_yticklabels() if name == "bars" else texts
+    assert [text.get_text().replace("\n", " ") for text in texts] == names
+    boxes = [text.get_window_extent() for text in texts]
+    width, height = picture.bbox.size
+    assert all(0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height for box in boxes)
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    assert min(panel.bbox.size) > 2 * picture.dpi
+
+
+@pytest.mark.parametrize(("distinct", "shortened"), [("first", True), ("fortieth", False)])
+def test_the_middle_of_a_very_long_name_is_left_out_unless_it_tells_names_apart(distinct: str, shortened: bool) -> None:
+    words = ["first", *(f"word{i}" for i in range(80)), "last"]
+    words[40] = "fortieth"
+    names = [" ".join(words), " ".join(words).replace(distinct, "other")]
+    texts = style.labels(names)
+    assert [len(text.split("\n")) == style.NAME_LINES for text in texts] == [shortened] * 2
+    assert len(set(texts)) == 2
+    assert [text.endswith("last") for text in texts] == [True] * 2
+    assert [" …\n" in text for text in texts] == [shortened] * 2
 
 
 def test_a_table_without_runs_shows_what_was_published(sweep: Plan) -> None:

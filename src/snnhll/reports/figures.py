@@ -51,7 +51,9 @@ def bars(table: Table) -> Figure | None:
     rows = [row for row in table.rows if row.mean is not None or row.published is not None]
     if not rows:
         return None
-    picture, (panel,) = style.figure(width=7.0, height=1.0 + 0.33 * len(rows))
+    names = style.labels([row.name for row in rows])
+    lines = max(map(style.line_count, names))
+    picture, (panel,) = style.figure(width=7.0, height=1.0 + max(0.33, style.GAP + style.LINE * lines) * len(rows))
     places = list(range(len(rows)))[::-1]
     start = _axis_start(rows)
     for place, row in zip(places, rows, strict=True):
@@ -71,7 +73,7 @@ def bars(table: Table) -> Figure | None:
             panel.plot(row.published, place, "D", color=style.COLOURS[5], mec="white", mew=0.8, ms=7, zorder=5)
         text = "  ".join(_bar_text(table, row))
         panel.annotate(text, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
-    panel.set_yticks(places, [row.name for row in rows])
+    panel.set_yticks(places, names, fontsize=style.SMALL if lines > 1 else None)
     label = f"{table.metric.title}" + (f" (axis starts at {start:g})" if start else "")
     panel.set(xlabel=label, ylim=(-0.6, len(rows) - 0.4), title=_title(table))
     panel.set_xlim(start, panel.dataLim.x1 + 0.04 * (panel.dataLim.x1 - start))
@@ -225,7 +227,7 @@ def cost(table: Table) -> Figure | None:
         row.name + ("" if locality == "local" else f" ({locality})")
         for row, locality in zip(rows, localities, strict=True)
     ]
-    picture.legend(handles, names, loc="outside lower center", ncols=min(3, len(rows)), fontsize=8, frameon=False)
+    style.legend_below(picture, handles, names)
     return picture
 
 
@@ -289,7 +291,4 @@ def _title(table: Table, what: str = "", width: int = 72) -> str:
 
 
 def _legend(picture: Figure, panel: Axes) -> None:
-    handles, labels = panel.get_legend_handles_labels()
-    picture.legend(
-        handles, labels, loc="outside lower center", ncols=min(3, max(len(labels), 1)), fontsize=8, frameon=False
-    )
+    style.legend_below(picture, *panel.get_legend_handles_labels())

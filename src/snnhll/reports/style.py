@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -15,6 +17,10 @@ from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#808080", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+SMALL = 8  # points, of legends and of names that need several lines
+LETTER, LINE, GAP = 0.07, 0.135, 0.06  # inches that a letter, a line, and the space between entries take at most
+NAME = 44  # letters in a line of a name at most
+NAME_LINES = 6
 SETTINGS = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -53,3 +59,34 @@ def save(picture: Figure, path: Path) -> Path:
     with rc_context(SETTINGS):
         picture.savefig(path, dpi=130, metadata={"Date": None} if path.suffix == ".svg" else {})
     return path
+
+
+def labels(names: Sequence[str]) -> list[str]:
+    """Return `names` in lines short enough for a picture; of very long ones the middle is left out, unless two would
+    then read alike."""
+    wrapped = [wrap(name, NAME) for name in names]
+    short = ["\n".join(_without_middle(lines)) for lines in wrapped]
+    return short if len(set(short)) == len(set(names)) else ["\n".join(lines) for lines in wrapped]
+
+
+def _without_middle(lines: list[str]) -> list[str]:
+    if len(lines) <= NAME_LINES:
+        return lines
+    half = NAME_LINES // 2
+    return [*lines[: half - 1], f"{lines[half - 1]} …", *lines[-half:]]
+
+
+def line_count(text: str) -> int:
+    """Return how many lines a label has."""
+    return 1 + text.count("\n")
+
+
+def legend_below(picture: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """Put a legend below all panels, in as many columns as fit, and make the picture higher by what it needs."""
+    texts = labels(names)
+    width, height = picture.get_size_inches()
+    widest = max((len(line) for text in texts for line in text.split("\n")), default=0)
+    columns = max(1, min(3, len(texts), int(width / (LETTER * widest + 0.4))))
+    needed = -(-len(texts) // columns) * (GAP + LINE * max(map(line_count, texts), default=0))
+    picture.set_size_inches(width, height + max(needed - 0.4, 0.0))  # two lines fit into any picture
+    picture.legend(handles, texts, loc="outside lower center", ncols=columns, fontsize=SMALL, frameon=False)
