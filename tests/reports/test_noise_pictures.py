@@ -83,6 +83,31 @@ def test_runs_of_one_loss_are_told_apart_by_what_differs(drawn: list[Figure], ru
     assert {line.get_label() for line in drawn[0].axes[0].lines} == {"neuron.v_th=0.5", "neuron.v_th=2"}
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_the_legend_is_inside_the_picture_and_covers_no_panel(
+    drawn: list[Figure], run_folder: Any, tmp_path: Path, kinds: int
+) -> None:
+    keys = ("neuron.v_th", "optimizer.lr", "trainer.steps", "trainer.batch_size", "trainer.epochs")
+    runs = [run_folder("loss=pred", *(f"{key}={value}" for key in keys)) for value in (1, 2, 3)]
+    rows = [
+        {"run_dir": str(r), "overrides": [f"noise={kind}", f"noise.epsilon={level}"], "test_accuracy": 0.5}
+        for r in runs
+        for kind in ("fgsm", "pgd")[:kinds]
+        for level in (0, 0.1)
+    ]
+    accuracy_against_level(tmp_path, rows)
+    picture = drawn[0]
+    picture.canvas.draw()
+    (legend,) = picture.legends
+    assert [text.get_text().count("=") for text in legend.get_texts()] == [len(keys)] * 3
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= picture.bbox.width
+    assert 0 <= box.y0 < box.y1 <= picture.bbox.height
+    assert not any(box.overlaps(panel.get_tightbbox()) for panel in picture.axes)
+    assert all(min(panel.bbox.size) > 2 * picture.dpi for panel in picture.axes)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_examples_show_the_disturbed_images_and_mark_mistakes(
     drawn: list[Figure], tmp_path: Path, channels: int

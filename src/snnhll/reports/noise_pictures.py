@@ -77,7 +77,7 @@ def accuracy_against_level(path: Path, rows: Sequence[Mapping[str, Any]]) -> lis
             low, high = ([c + sign * s for c, s in zip(centre, spread, strict=True)] for sign in (-1, 1))
             panel.fill_between(levels, low, high, color=colour, alpha=0.15, lw=0)
         panel.set(xlabel=key, ylabel="test accuracy in %", title=kind, ylim=(0, 101))
-    panels[0].legend(fontsize=8)
+    style.legend_below(picture, *panels[0].get_legend_handles_labels())
     return [style.save(picture, path / f"noise_accuracy.{ending}") for ending in ("svg", "png")]
 
 
