@@ -128,7 +128,7 @@ def learning_curves(table: Table) -> Figure | None:
         length = min((len(run.epochs) for run in row.runs), default=0)
         values = [[100 * run.epochs[e][key] for run in row.runs] for e in range(length)]
         _band(panel, [e + 1 for e in range(length)], values, i, row.name, marker=False)
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    style.whole_numbers(panel)
     split = "validation" if validated else "training"
     panel.set(xlabel="epoch", ylabel=f"{split} accuracy in %", title=_title(table, "learning curves"))
     _legend(picture, panel)

@@ -71,7 +71,7 @@ def information_plane(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     slopes.plot([], [], "-", color="black", label="pairs of two classes")
     slopes.plot([], [], ":", color="black", label="pairs of one class")
     slopes.set(xlabel="epoch", ylabel="mean of dL/dk", title="Below 0: drawn together; above: pushed apart")
-    slopes.locator_params(axis="x", integer=True)
+    style.whole_numbers(slopes)
     slopes.ticklabel_format(axis="y", scilimits=(-2, 2))
     for panel in (plane, slopes):
         panel.legend(fontsize=8)

@@ -10,10 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnhll.losses.options import loss_options
 from snnhll.metrics import Evaluation
 from snnhll.networks.network import Network
+from snnhll.reports.groups import read_config
 from snnhll.results import RunFolder
 
+MARKED_EPOCHS = 10
 RASTER_NEURONS = 60
 TRACED_NEURONS = 3
 
@@ -35,7 +38,7 @@ def draw_run(
         _activity(folder.path, rows),
         _confusion(folder.path, test.confusion, classes),
         _raster(folder.path, network, images),
-        *_loss_weights(folder.path, rows),
+        *_loss_weights(folder.path, rows, read_config(folder.path)["loss"]),
     ]
     return pictures + (_similarities(folder.path, rows, similarities, classes) if similarities else [])
 
@@ -63,14 +66,16 @@ def _curves(path: Path, rows: list[dict[str, Any]]) -> Path:
             colour = style.COLOURS[(i + 2) % len(style.COLOURS)]
             accuracy.plot(epochs, [100 * v for v in values], ":", color=colour, label=f"head of layer {i + 1}")
     accuracy.set(xlabel="epoch", ylabel="accuracy in %", title="Accuracy")
-    for panel in (accuracy, losses):
-        panel.locator_params(axis="x", integer=True)
-    accuracy.legend()
     for i, name in enumerate(rows[0]["losses"]):
-        line = ("-", "--", "-.", ":")[i // len(style.COLOURS) % 4]
+        dash = ("-", "--", "-.", ":")[i // len(style.COLOURS) % 4]
         colour = style.COLOURS[i % len(style.COLOURS)]
-        losses.plot(epochs, [row["losses"][name] for row in rows], line, color=colour, label=name)
+        losses.plot(epochs, [row["losses"][name] for row in rows], dash, color=colour, label=name)
     losses.set(xlabel="epoch", ylabel="mean over steps", title="Losses", yscale="log")
+    for panel in (accuracy, losses):
+        style.whole_numbers(panel)
+        for line in panel.lines if len(rows) <= MARKED_EPOCHS else ():
+            line.set(marker="o", markersize=3)  # a line of a single point leaves no other trace
+    accuracy.legend()
     losses.legend(fontsize=8, ncols=2)
     return style.save(picture, path / "curves.png")
 
@@ -92,7 +97,7 @@ def _activity(path: Path, rows: list[dict[str, Any]]) -> Path:
                 [row["epoch"] + 1 for row in rows], values, color=colour, marker=marker, ms=3, label=f"layer {i + 1}"
             )
         panel.set(xlabel="epoch", ylabel=unit, title=title)
-        panel.locator_params(axis="x", integer=True)
+        style.whole_numbers(panel)
         panel.set_ylim(bottom=0)
     panels[0].legend()
     return style.save(picture, path / "activity.png")
@@ -140,17 +145,23 @@ def _raster(path: Path, network: Network, images: Tensor) -> Path:
         if threshold is not None:
             bottom.axhline(threshold, color="black", lw=0.8, ls="--")
         bottom.set(xlabel="time step", xlim=(0.5, len(spikes) + 0.5))
+        for panel in (top, bottom):
+            style.whole_numbers(panel)
+        style.whole_numbers(top, "y")
     panels[0].set_ylabel("neurons that fire, busiest first")
     panels[len(traces)].set_ylabel("membrane potential")
     return style.save(picture, path / "raster.png")
 
 
-def _loss_weights(path: Path, rows: list[dict[str, Any]]) -> list[Path]:
-    """Draw the weight of each term of each layer over the epochs; nothing where they stay as they are configured."""
+def _loss_weights(path: Path, rows: list[dict[str, Any]], loss: Mapping[str, Any]) -> list[Path]:
+    """Draw the weight of each term of each layer over the epochs; nothing where they stay as they are configured.
+
+    loss: that part of the configuration.
+    """
     from snnhll.reports import style
 
     names = list(rows[0]["loss_weights"])
-    if all(row["loss_weights"] == rows[0]["loss_weights"] for row in rows):
+    if not names or loss_options(loss).weighting is None:
         return []
     picture, (panel,) = style.figure()
     terms = list(dict.fromkeys(name.partition("/")[2] for name in names))
@@ -168,7 +179,7 @@ def _loss_weights(path: Path, rows: list[dict[str, Any]]) -> list[Path]:
             label=name,
         )
     panel.set(xlabel="epoch", ylabel="weight", yscale="log", title="Loss weights")
-    panel.locator_params(axis="x", integer=True)
+    style.whole_numbers(panel)
     picture.legend(loc="outside right upper", fontsize=8)
     return [style.save(picture, path / "loss_weights.png")]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -59,6 +59,11 @@ def save(picture: Figure, path: Path) -> Path:
     with rc_context(SETTINGS):
         picture.savefig(path, dpi=130, metadata={"Date": None} if path.suffix == ".svg" else {})
     return path
+
+
+def whole_numbers(panel: Axes, axis: Literal["x", "y"] = "x") -> None:
+    """Let the ticks of an axis of epochs, steps or neurons stand at whole numbers, though it shows but one of them."""
+    panel.locator_params(axis=axis, integer=True, min_n_ticks=1)
 
 
 def labels(names: Sequence[str]) -> list[str]:
