@@ -58,6 +58,11 @@ NOT_IDENTITY = (
 )
 
 
+# Overrides by which options of the user's own are found, as --config-dir has it, and trusted.
+SEARCH = "hydra.searchpath="
+OWN = (SEARCH, "trust=")
+
+
 class NotInstalledError(UserError):
     """An option needs a package that is an extra of this one."""
 
@@ -126,6 +131,23 @@ def conf_dir() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
 
 
+def conf_dirs(overrides: Sequence[str]) -> list[Path]:
+    """Return the folders that options are looked for in: that of the configuration, then those that overrides name."""
+    found = [conf_dir()]
+    for override in overrides:
+        if override.startswith(SEARCH):
+            from hydra.core.override_parser.overrides_parser import OverridesParser
+
+            named = OverridesParser.create().parse_override(override).value()
+            found += [Path(place.removeprefix("file://")) for place in named if place.startswith("file://")]
+    return found
+
+
+def take_own(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the overrides by which options of the user's own are found and trusted, and the other words."""
+    return [w for w in words if w.startswith(OWN)], [w for w in words if not w.startswith(OWN)]
+
+
 def compose(overrides: Sequence[str], resolve: bool = True) -> Config:
     """Return the composed configuration as plain dicts and lists. Raises UserError on a misspelt key or option."""
     from hydra import compose as hydra_compose
@@ -184,14 +206,14 @@ def explain(error: Exception, overrides: Sequence[str]) -> UserError:
     for override in overrides:
         group, _, option = override.partition("=")
         if group in groups() and not re.fullmatch(r"(?!null$|\d+$)[\w./,-]+", option):
-            return UserError(f"{override}: expected the name of an option.{nearest(option, options(group))}")
+            return UserError(f"{override}: expected the name of an option.{nearest(option, options(group, overrides))}")
     if match := re.search(r"Could not find 'hydra/(launcher|sweeper)/", text):
         chosen = next((o for o in overrides if o.startswith(f"{match[1]}=")), f"{match[1]}=?")
         extra = chosen.partition("=")[2].partition("_")[0]
         return NotInstalledError(f"{chosen}: not installed; pip install 'snnhll[{extra}]'.")
     if match := re.search(r"Could not find '([\w-]+)/([\w./-]+)'", text):
         group, option = match.groups()
-        return UserError(f"{group}={option}: no such option.{nearest(option, options(group))}")
+        return UserError(f"{group}={option}: no such option.{nearest(option, options(group, overrides))}")
     if match := re.search(r"Could not override '([\w.@/]+)'", text):
         return _unknown_key(match[1], overrides)
     if match := re.search(r"Key '([^']+)' is not in struct full_key: (\S+)", text):
@@ -209,7 +231,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> UserError:
 def _unknown_key(key: str, overrides: Sequence[str]) -> UserError:
     """Name the key most like an unknown one: that very name in another section, else a neighbour of its own section."""
     try:
-        tree = compose([o for o in overrides if o.partition("=")[0] in groups()], resolve=False)
+        tree = compose([o for o in overrides if o.partition("=")[0] in groups() or o.startswith(OWN)], resolve=False)
     except UserError:
         tree = compose([], resolve=False)
     known = sorted({*_paths(tree), *groups()})
@@ -241,11 +263,14 @@ def groups() -> list[str]:
     return sorted({p.parent.name for p in conf_dir().glob("*/*.yaml")})
 
 
-def options(group: str) -> list[str]:
-    """Return the names of all options of a group; files that open with an underscore are shared parts, not options."""
-    folder = conf_dir() / group
-    files = (p.relative_to(folder) for p in folder.rglob("*.yaml"))
-    return sorted(str(p.with_suffix("")) for p in files if not p.name.startswith("_"))
+def options(group: str, overrides: Sequence[str] = ()) -> list[str]:
+    """Return the names of all options of a group; files that open with an underscore are shared parts, not options.
+
+    overrides: may name folders of options of the user's own.
+    """
+    folders = [folder / group for folder in conf_dirs(overrides)]
+    files = (p.relative_to(folder) for folder in folders for p in folder.rglob("*.yaml"))
+    return sorted({str(p.with_suffix("")) for p in files if not p.name.startswith("_")})
 
 
 def identity(config: Config) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,13 @@ class Trial:
         return self.data.eval_batches("test", size, self.noise, chosen.seed, self.rule.classifier)
 
 
-def evaluations(run: Path, choices: list[list[str]]) -> list[dict[str, Any]]:
-    """Return what `run` reaches on its test images under each list of overrides."""
+def evaluations(run: Path, choices: list[list[str]], own: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return what `run` reaches on its test images under each list of overrides.
+
+    own: overrides by which options of the user's own are found and trusted.
+    """
     rows: list[dict[str, Any]] = []
-    for trial in trials(run, choices):
+    for trial in trials(run, choices, own):
         found = evaluate(trial.rule, trial.batches(), len(trial.data.classes))
         rows.append(
             {
@@ -60,10 +63,10 @@ def evaluations(run: Path, choices: list[list[str]]) -> list[dict[str, Any]]:
 
 
 @torch.no_grad()
-def examples(run: Path, choices: list[list[str]], count: int = 3) -> list[Example]:
+def examples(run: Path, choices: list[list[str]], own: Sequence[str] = (), count: int = 3) -> list[Example]:
     """Return the first test image of each of `count` classes under each list of overrides, and what `run` says."""
     found = []
-    for trial in trials(run, choices):
+    for trial in trials(run, choices, own):
         images, labels = next(trial.batches())
         places = [int((labels == c).nonzero()[0]) for c in labels.unique()[:count]]
         said = trial.rule.evaluate(images[places]).inference.logits.argmax(1)
@@ -73,13 +76,13 @@ def examples(run: Path, choices: list[list[str]], count: int = 3) -> list[Exampl
     return found
 
 
-def trials(run: Path, choices: list[list[str]]) -> Iterator[Trial]:
+def trials(run: Path, choices: list[list[str]], own: Sequence[str] = ()) -> Iterator[Trial]:
     """Yield the network of `run` with its test images under each list of overrides."""
     opened: dict[str, Data] = {}  # the set of the last choice: most choices differ in noise alone
     for overrides in choices:
         device = next((o.partition("=")[2] for o in overrides if o.startswith("device=")), "auto")
         rule, trained = load_rule(run, device)
-        config = with_overrides(trained, overrides)
+        config = with_overrides(trained, overrides, own)
         chosen = settings(config)
         place = rule.network.mean.device
         key = json.dumps([config["data"], chosen.seed, str(place)])
@@ -93,12 +96,14 @@ def trials(run: Path, choices: list[list[str]]) -> Iterator[Trial]:
         yield Trial(overrides, rule, opened[key], noise if noise.acts_in("test") else None, chosen)
 
 
-def with_overrides(trained: Config, overrides: list[str]) -> Config:
+def with_overrides(trained: Config, overrides: list[str], own: Sequence[str] = ()) -> Config:
     """Return a run's own configuration with some of its values replaced; `noise=NAME` brings that option's defaults."""
     config = copy.deepcopy(trained)
     for override in sorted(overrides, key=lambda o: not o.startswith("noise=")):
         if override.startswith("noise="):
-            config["noise"] = compose([override])["noise"]
+            chosen = compose([override, *own])
+            config["noise"] = chosen["noise"]
+            config["trust"] = [*config["trust"], *chosen["trust"]]
             continue
         path = override.partition("=")[0]
         *parents, leaf = path.split(".")

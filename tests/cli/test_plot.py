@@ -113,8 +113,8 @@ def test_a_surrogate_s_panel_shows_its_derivative(drawn: list[Figure]) -> None:
 
 def test_pages_hold_every_option() -> None:
     for page in ("neurons", "encodings", "surrogates"):
-        group, name, panels = _panels([page, "trainer.steps=6"])
+        group, name, panels = _panels([page, "trainer.steps=6"], [])
         assert (f"{group}s", name) == (page, page)
         assert panels == [[f"{group}={option}", "trainer.steps=6"] for option in options(group) if option != "frames"]
-    _, _, panels = _panels(["patterns"])
+    _, _, panels = _panels(["patterns"], [])
     assert panels == [["neuron=izhikevich", f"neuron.preset={preset}"] for preset in PATTERNS]

@@ -6,7 +6,7 @@ loss are replaced, with the others held. A rule is local, free of weight symmetr
 updates do not change; docs/audit.md says how. Memory and operations are those of the same step. Accuracy is that of
 `snnhll sweep rules scale=smoke` beside bptt on the same network; runs that have finished are not repeated.
 
-  rule=NAME       the rule (snnhll ls rule), also one of your own
+  rule=NAME       the rule (snnhll ls rule), also one of your own (--config-dir DIR)
   KEY=VALUE       settings of the rule, for instance rule.sparsity=0.5; scale=cpu data.root=DIR for other data
   --no-accuracy   leave the training out
   --why           say for every layer what its update depends on
@@ -39,8 +39,8 @@ def main(arguments: list[str]) -> int:
     named = [o.partition("=")[2] for o in overrides if o.startswith("rule=")]
     if len(named) + ("--all" in flags) != 1:
         raise UserError("snnhll audit needs rule=NAME, one rule, or --all.")
-    if named and named[0] not in options("rule"):
-        raise UserError(f"rule={named[0]}: no such option.{nearest(named[0], options('rule'))}")
+    if named and named[0] not in (known := options("rule", overrides)):
+        raise UserError(f"rule={named[0]}: no such option.{nearest(named[0], known)}")
     from snnhll.audit.report import explain, table
     from snnhll.audit.run import accuracies, audit, rules
     from snnhll.cli.progress import OnScreen

@@ -10,9 +10,10 @@ from snnhll.errors import UserError
 
 def main(arguments: list[str]) -> int:
     """Open the set and print its sizes and classes."""
-    if not arguments or "=" in arguments[0]:
-        raise UserError(f"snnhll data needs the name of a set: {', '.join(options('data'))}.")
-    config = compose([f"data={arguments[0]}", *arguments[1:]])
+    name = next((a for a in arguments if "=" not in a), None)
+    if name is None:
+        raise UserError(f"snnhll data needs the name of a set: {', '.join(options('data', arguments))}.")
+    config = compose([f"data={name}", *(a for a in arguments if a != name)])
     from snnhll.data import open_images
 
     images = open_images(config["data"], settings(config).trust)

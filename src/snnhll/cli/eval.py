@@ -23,6 +23,7 @@ from typing import Any
 
 from snnhll.cli.columns import aligned
 from snnhll.cli.flags import take_apart
+from snnhll.config import take_own
 from snnhll.errors import UserError
 from snnhll.results import make_folder, write_atomic
 
@@ -32,6 +33,7 @@ CHANGEABLE = ("data.", "noise.", "noise=", "device=", "seed=", "trainer.eval_bat
 def main(arguments: list[str]) -> int:
     """Evaluate each run on its test images under each combination of the overrides."""
     words, flags = take_apart("eval", arguments, {"--json": "", "--out": "DIR"})
+    own, words = take_own(words)
     overrides, runs = [w for w in words if "=" in w], [Path(w) for w in words if "=" not in w]
     out = Path(flags["--out"]) if "--out" in flags else None
     if not runs:
@@ -47,22 +49,24 @@ def main(arguments: list[str]) -> int:
 
         level_key(choices)  # what cannot be drawn shows before the work
         make_folder(out)
-    rows = [row for run in runs for row in evaluations(run, choices)]
+    rows = [row for run in runs for row in evaluations(run, choices, own)]
     if out:
-        for path in _write(out, rows, runs[0], choices):
+        for path in _write(out, rows, runs[0], choices, own):
             print(path, file=sys.stderr)
     print("\n".join(_table(rows)) if "--json" not in flags else json.dumps(rows, indent=2))
     return 0
 
 
-def _write(folder: Path, rows: list[dict[str, Any]], first: Path, choices: list[list[str]]) -> list[Path]:
+def _write(
+    folder: Path, rows: list[dict[str, Any]], first: Path, choices: list[list[str]], own: list[str]
+) -> list[Path]:
     """Write rows and pictures into `folder` and return the paths."""
     from snnhll.evaluation import examples
     from snnhll.reports.noise_pictures import accuracy_against_level, examples_of_noise
 
     write_atomic(folder / "noise.json", json.dumps(rows, indent=2) + "\n")
     pictures = accuracy_against_level(folder, rows)
-    return [folder / "noise.json", *pictures, examples_of_noise(folder, examples(first, choices), first.name)]
+    return [folder / "noise.json", *pictures, examples_of_noise(folder, examples(first, choices, own), first.name)]
 
 
 def combinations(overrides: list[str]) -> list[list[str]]:

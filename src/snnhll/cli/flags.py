@@ -3,8 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from snnhll.errors import UserError
+
+CONFIG_DIR = ("-cd", "--config-dir")
+
+
+def with_config_dirs(arguments: list[str]) -> list[str]:
+    """Return `arguments` with the folders after --config-dir as one override, last.
+
+    Everything that composes a configuration then finds the options in them, also in other processes.
+    """
+    others: list[str] = []
+    folders: list[Path] = []
+    rest = iter(arguments)
+    for argument in rest:
+        flag, equals, value = argument.partition("=")
+        if flag in CONFIG_DIR:
+            folders.append(_folder(flag, value if equals else next(rest, "")))
+        else:
+            others.append(argument)
+    places = ",".join(f"'file://{folder}'" for folder in folders)
+    return [*others, f"hydra.searchpath=[{places}]"] if folders else others
+
+
+def _folder(flag: str, name: str) -> Path:
+    if not name:
+        raise UserError(f"{flag}: expected DIR after it.")
+    if not Path(name).is_dir():
+        raise UserError(f"{flag} {name}: no such folder.")
+    return Path(name).resolve()
 
 
 def take_apart(command: str, arguments: list[str], known: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:

@@ -10,11 +10,13 @@ import os
 import sys
 
 from snnhll.cli.commands import COMMANDS
+from snnhll.cli.flags import with_config_dirs
 from snnhll.errors import UserError, nearest
 from snnhll.version import __version__
 
 HELP_WORDS = ("--help", "-h", "help")
 VERSION_WORDS = ("--version", "version")
+COMPOSE_NOTHING = ("export", "bench")  # commands that options of the user's own are of no use to
 
 HELP = (
     f"""snnhll {__version__}: spiking neural networks trained without backpropagation through the network
@@ -23,6 +25,7 @@ usage
   snnhll [train] [KEY=VALUE ...]             one run; without arguments the digits default, about a minute
   snnhll -m KEY=A,B,C [KEY=VALUE ...]        a sweep: one run for every combination
   snnhll COMMAND --help                      what a command takes
+  snnhll COMMAND --config-dir DIR ...        with options of your own: DIR/loss/mine.yaml makes loss=mine
 
 commands
 """
@@ -78,7 +81,7 @@ def _run(arguments: list[str]) -> int:
     if set(rest) & {"--help", "-h"}:
         print(module.__doc__)
         return 0
-    return int(module.main(rest))
+    return int(module.main(rest if command in COMPOSE_NOTHING else with_config_dirs(rest)))
 
 
 def _split(arguments: list[str]) -> tuple[str, list[str]]:

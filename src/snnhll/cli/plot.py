@@ -19,7 +19,7 @@ from typing import get_args
 
 from snnhll.cli.eval import combinations
 from snnhll.cli.flags import take_apart
-from snnhll.config import Config, compose, options, settings
+from snnhll.config import Config, compose, options, settings, take_own
 from snnhll.errors import UserError, nearest
 from snnhll.results import make_folder
 
@@ -30,9 +30,10 @@ FORMATS = (".png", ".svg", ".pdf")
 
 def main(arguments: list[str]) -> int:
     """Draw what is asked for and print the path of the picture."""
-    overrides, flags = take_apart("plot", arguments, {"--out": "FILE", "--image": "N"})
-    group, name, panels = _panels(overrides)
-    configs = [compose(panel) for panel in panels]
+    words, flags = take_apart("plot", arguments, {"--out": "FILE", "--image": "N"})
+    own, words = take_own(words)
+    group, name, panels = _panels(words, own)
+    configs = [compose([*panel, *own]) for panel in panels]
     path = Path(flags.get("--out", f"{configs[0]['output_dir']}/plots/{name}.png"))
     if path.suffix not in FORMATS:
         raise UserError(f"--out {path}: expected a file that ends in {', '.join(FORMATS)}.")
@@ -54,7 +55,7 @@ def _shrink(path: Path) -> None:
     few.save(path, optimize=True)
 
 
-def _panels(words: list[str]) -> tuple[str, str, list[list[str]]]:
+def _panels(words: list[str], own: list[str]) -> tuple[str, str, list[list[str]]]:
     """Return the group that is drawn, the name of the picture and the overrides of each of its panels."""
     overrides = [word for word in words if "=" in word]
     pages = [word for word in words if "=" not in word]
@@ -70,7 +71,7 @@ def _panels(words: list[str]) -> tuple[str, str, list[list[str]]]:
     choices = [f"neuron=izhikevich neuron.preset={preset}" for preset in _presets()]
     if pages[0] != "patterns":
         left_out = ("frames",)  # of events, which an image has none of
-        choices = [f"{pages[0][:-1]}={name}" for name in options(pages[0][:-1]) if name not in left_out]
+        choices = [f"{pages[0][:-1]}={name}" for name in options(pages[0][:-1], own) if name not in left_out]
     group = "neuron" if pages[0] == "patterns" else pages[0][:-1]
     return group, pages[0], [[*choice.split(), *more] for choice in choices for more in combinations(overrides)]
 

@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from snnhll.config import compose
+from snnhll.config import OWN, compose
 from snnhll.errors import UserError, nearest
 from snnhll.reports.metric import Metric
 from snnhll.results import make_folder, write_atomic
 from snnhll.sweeps.definition import Sweep, names, read
 from snnhll.sweeps.definition import tables as thesis_tables
 from snnhll.sweeps.jobs import plan
-from snnhll.sweeps.launch import LAUNCHING
+from snnhll.sweeps.launch import is_launching
 from snnhll.sweeps.memo import recall
 
 if TYPE_CHECKING:
@@ -136,16 +136,17 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def _with_remembered(overrides: list[str], sweep: Sweep) -> list[str]:
-    """Return `overrides`, or where they name at most the output_dir those of the last sweep into it.
+    """Return `overrides`, or where they name at most the output_dir and what is trusted, those of the last sweep.
 
     Where the runs were launched is of no account to a report.
     """
-    overrides = [o for o in overrides if not o.startswith(LAUNCHING)]
-    where = [o for o in overrides if o.startswith("output_dir=")]
+    overrides = [o for o in overrides if not is_launching(o)]
+    where = [o for o in overrides if o.startswith(("output_dir=", *OWN))]
     if len(where) < len(overrides):
         return overrides
     known = recall(Path(str(compose(where)["output_dir"])), sweep)
-    return [*(o for o in known if not o.startswith("output_dir=")), *where]
+    given = {o.partition("=")[0] for o in where}
+    return [*(o for o in known if o.partition("=")[0] not in given), *where]
 
 
 def write(tables: Sequence[Table], folder: Path) -> list[Path]:

@@ -25,12 +25,12 @@ from rich.markup import escape
 
 from snnhll.cli.columns import aligned
 from snnhll.cli.report import terminal
-from snnhll.config import compose
+from snnhll.config import compose, take_own
 from snnhll.errors import UserError, nearest
 from snnhll.sweeps.definition import describe, names, read, tables
 from snnhll.sweeps.estimate import measured_speed, seconds_left, spoken
 from snnhll.sweeps.jobs import Job, Plan, check_jobs, plan
-from snnhll.sweeps.launch import LAUNCHING, launch
+from snnhll.sweeps.launch import is_launching, launch
 from snnhll.sweeps.memo import remember
 
 FLAGS = ("--dry-run",)
@@ -48,9 +48,10 @@ def main(arguments: list[str]) -> int:
             raise UserError(f"snnhll sweep needs the name of a sweep or a file: {', '.join(names())}.")
         print("\n".join(aligned([(name, describe(name)) for name in names()])))
         return 0
-    preset = [o for o in overrides if o.startswith(LAUNCHING)]
+    preset = [o for o in overrides if is_launching(o)]
     shared = [o for o in overrides if o not in preset]
     if preset:
+        preset += take_own(shared)[0]  # which a launcher may be one of
         compose(preset)  # one that is misspelt or not installed shows before anything is planned
     plans = [plan(read(name), shared) for name in (tables() if chosen == ["all"] else chosen)]
     for planned in plans:

@@ -15,9 +15,9 @@ Exit code: 0, 1 when jobs of a sweep failed, 2 after a mistake in the command, i
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from snnhll.cli.flags import CONFIG_DIR
 from snnhll.cli.hydra_jobs import through_hydra
 from snnhll.cli.one_run import train
 from snnhll.config import compose
@@ -25,7 +25,6 @@ from snnhll.errors import UserError, nearest
 
 MULTIRUN = ("-m", "--multirun")
 SWITCHES = (*MULTIRUN, "-sc", "--shell-completion", "--resolve")
-CONFIG_DIR = ("-cd", "--config-dir")
 FLAGS = (*SWITCHES, *CONFIG_DIR, "-c", "--cfg")
 
 
@@ -44,10 +43,7 @@ def main(arguments: list[str]) -> int:
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return (flags with their values, overrides): Hydra wants the overrides in one piece.
-
-    A folder of options becomes an override too, as everything that composes a configuration understands it.
-    """
+    """Return (flags with their values, overrides): Hydra wants the overrides in one piece."""
     flags: list[str] = []
     overrides: list[str] = []
     rest = iter(arguments)
@@ -60,18 +56,8 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
         elif flag in SWITCHES:
             flags.append(argument)
         else:
-            value = value if equals else next(rest, "")
-            if flag in CONFIG_DIR:
-                overrides.append(_search(Path(value)))
-            else:
-                flags += [flag, value]
+            flags += [flag, value if equals else next(rest, "")]
     return flags, overrides
-
-
-def _search(folder: Path) -> str:
-    if not folder.is_dir():
-        raise UserError(f"--config-dir {folder}: no such folder.")
-    return f"hydra.searchpath=['file://{folder.resolve()}']"
 
 
 def _nothing(node: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from snnhll.build import PositiveInt, convert
 from snnhll.check import check_config
-from snnhll.config import Config, compose, plain, run_name
+from snnhll.config import Config, compose, plain, run_name, take_own
 from snnhll.errors import UserError
 from snnhll.results import RunFolder
 from snnhll.sweeps.definition import Row, Sweep
@@ -106,12 +106,15 @@ def check_jobs(plan: Plan) -> None:
         _check_row(plan.sweep, row, plan.of(row))
 
 
-def mistakes(sweep: Sweep) -> list[str]:
-    """Return what is wrong with a sweep as its file has it: of every row the first mistake, with file and row."""
+def mistakes(sweep: Sweep, own: Sequence[str] = ()) -> list[str]:
+    """Return what is wrong with a sweep as its file has it: of every row the first mistake, with file and row.
+
+    own: overrides by which options of the user's own are found and trusted.
+    """
     found = []
     for row in sweep.rows:
         try:
-            _check_row(sweep, row, _jobs(sweep, row, [], sweep.seeds[:1], {}))
+            _check_row(sweep, row, _jobs(sweep, row, [*own], sweep.seeds[:1], {}))
         except UserError as error:
             found.append(str(error))
     return found
@@ -123,7 +126,7 @@ def _check_row(sweep: Sweep, row: Row, jobs: Sequence[Job]) -> None:
         for job in jobs[:1]:
             check_config(job.config)
         if row.noise:
-            check_config(compose(row.noise))
+            check_config(compose([*row.noise, *take_own(jobs[0].overrides if jobs else [])[0]]))
 
 
 def _with_seed(template: Config, seed: int) -> Config:

@@ -18,14 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from snnhll.config import Config, conf_dir, explain
+from snnhll.config import SEARCH, Config, conf_dir, explain, take_own
 from snnhll.errors import UserError
 from snnhll.results import BusyError
 from snnhll.sweeps.jobs import Job, unique
 from snnhll.tracking.tracker import Tracker
 
-# Overrides that choose and configure a launcher; they belong to the sweep, not to its jobs.
-LAUNCHING = ("launcher=", "hydra.", "hydra/")
 SLOT_POLL_SECONDS = 1.0
 
 
@@ -41,6 +39,11 @@ class Task:
     noises: list[list[str]]
     overrides: list[str]
     config: Config
+
+
+def is_launching(override: str) -> bool:
+    """Return whether an override chooses or configures a launcher: those belong to a sweep, not to its jobs."""
+    return override.startswith(("launcher=", "hydra.", "hydra/")) and not override.startswith(SEARCH)
 
 
 def launch(jobs: Sequence[Job], sweep: str, preset: Sequence[str]) -> None:
@@ -102,7 +105,7 @@ def perform(sweep: str, tasks: Sequence[Task], node: Any) -> None:
         with one_gpu(config["device"]):
             result = run(labelled(config, sweep, task.row), task.overrides, Tracker(), keep_failure=True)
             for noise in task.noises:
-                measure_noise(Path(result.run_dir), noise)
+                measure_noise(Path(result.run_dir), noise, take_own(task.overrides)[0])
         print(f"finished: {task.label}: test accuracy {result.test_accuracy:.2%}", flush=True)
     except BusyError:
         print(f"left to another worker: {task.label}", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,17 @@ def noisy_accuracy(run: Path, noise: list[str]) -> float | None:
     return None if stored is None else float(stored["test_accuracy"])
 
 
-def measure_noise(run: Path, noise: list[str]) -> float:
-    """Evaluate the weights of `run` under `noise`, unless that was done before, and return the test accuracy."""
+def measure_noise(run: Path, noise: list[str], own: Sequence[str] = ()) -> float:
+    """Evaluate the weights of `run` under `noise`, unless that was done before, and return the test accuracy.
+
+    own: overrides by which options of the user's own are found and trusted.
+    """
     known = noisy_accuracy(run, noise)
     if known is not None:
         return known
     from snnhll.evaluation import evaluations
 
-    found = evaluations(run, [noise])[0]
+    found = evaluations(run, [noise], own)[0]
     kept = {key: found[key] for key in ("test_accuracy", "layer_test_accuracy", "firing_rates")}
     write_atomic(_file(run), json.dumps(_stored(run) | {" ".join(noise): kept}, indent=2) + "\n")
     return float(found["test_accuracy"])

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from snnhll.config import Config
+from snnhll.config import Config, take_own
 from snnhll.experiment import run
 from snnhll.results import BusyError
 from snnhll.sweeps.jobs import Job
@@ -70,7 +70,7 @@ def work_on(job: Job, sweep: str, display: Tracker, repeat: bool = True) -> None
     config = job.config | {"force": job.config["force"] and repeat}
     run(labelled(config, sweep, job.row.name), job.overrides, display, keep_failure=True)
     if job.row.noise:
-        measure_noise(job.folder.path, job.row.noise)
+        measure_noise(job.folder.path, job.row.noise, take_own(job.overrides)[0])
 
 
 def labelled(config: Config, sweep: str, row: str) -> Config:
