@@ -36,15 +36,12 @@ def test_one_failing_job_leaves_the_others_finished(snnhll: Command, tmp_path: P
 
 
 def test_a_job_that_cannot_start_says_so_in_its_folder(snnhll: Command, tmp_path: Path) -> None:
-    answer = snnhll(
-        "train", *TINY, "output_dir=runs", "-m", "trainer.epochs=1,0", "architecture.spec=4C3-FCn,4C3-P9-FCn"
-    )
+    answer = snnhll("train", *TINY, "output_dir=runs", "-m", "seed=0,1", "architecture.spec=4C3-FCn,4C3-P9-FCn")
     assert answer.code == 1
     results = [read_result(folder) for folder in run_folders(tmp_path / "runs")]
-    assert sorted(result["status"] for result in results) == ["failed", "failed", "failed", "finished"]
+    assert sorted(result["status"] for result in results) == ["failed", "failed", "finished", "finished"]
     errors = {result["error"] for result in results if result["status"] == "failed"}
     assert errors == {
-        "trainer.epochs: 0 is out of range, expected a number >= 1.",
         "architecture.spec: layer 2 (P9) of '4C3-P9-FCn': cannot pool a map of 8x8 by 9; "
         "the image is too small for this net.",
     }
@@ -73,6 +70,16 @@ def test_a_finished_sweep_is_not_repeated(snnhll: Command, monkeypatch: pytest.M
     assert answer.code == 0
     assert answer.out.count("finished before") == 2
     assert "2 of 2 runs finished" in answer.out
+
+
+def test_a_value_out_of_range_starts_no_job(snnhll: Command, tmp_path: Path) -> None:
+    answer = snnhll("-m", "seed=0,1", "trainer.update=accumulate,foo", *TINY, "output_dir=runs")
+    assert answer.code == 2
+    assert answer.err == (
+        "snnhll: seed=0 trainer.update=foo: trainer.update: 'foo' is not an option. "
+        "Known: accumulate, final, online, rate.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

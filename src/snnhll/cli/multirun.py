@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from snnhll.check import check_config
 from snnhll.cli.hydra_jobs import through_hydra
 from snnhll.cli.one_run import train
-from snnhll.config import compose, explain, plain
+from snnhll.config import Config, compose, explain, plain
+from snnhll.errors import UserError
 
 
 def sweep(overrides: list[str]) -> int:
@@ -63,9 +65,9 @@ class Outcomes:
 
 
 def check(overrides: list[str]) -> Path:
-    """Compose every value of a sweep once, so that a misspelt one shows before the first job and before any folder.
+    """Compose and check every value of a sweep once, so that a mistake shows before the first job and any folder.
 
-    Returns output_dir. Raises UserError for what cannot be composed.
+    Returns output_dir. Raises UserError for what cannot be composed, or has a wrong type or range.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -80,9 +82,20 @@ def check(overrides: list[str]) -> Path:
         for o in parsed
         if o.is_discrete_sweep() or not o.is_sweep_override()
     ]
+    swept = [i for i, own in enumerate(values) if len(own) > 1]
     first = [own[0] for own in values]
-    config = compose(first)
-    for i, own in enumerate(values):
-        for value in own[1:]:
-            compose([*first[:i], value, *first[i + 1 :]])
+    config = _checked(first, swept)
+    for i in swept:
+        for value in values[i][1:]:
+            _checked([*first[:i], value, *first[i + 1 :]], swept)
     return Path(str(config["output_dir"]))
+
+
+def _checked(job: list[str], swept: list[int]) -> Config:
+    """Return the configuration of a job. Raises UserError with the overrides that it has apart from other jobs."""
+    config = compose(job)
+    try:
+        check_config(config)
+    except UserError as error:
+        raise UserError(f"{' '.join([job[i] for i in swept] or job)}: {error}") from None
+    return config
