@@ -223,10 +223,54 @@ COMPLETIONS = {
     "data fa": ["fashion_mnist"],
     "sweep table_3": ["table_3_2", "table_3_5"],
     "train experiment=hll_mnist_m": ["experiment=hll_mnist_mlp"],
+    "train experiment=cited/w": ["experiment=cited/wu2019_mnist"],
+    "sweep table_3_5 sc": ["scale=", "scale."],
+    "sweep table_3_5 table_3": ["table_3_2"],
+    "sweep table_3_2 loss=pred,sim see": ["seed="],
+    "eval outputs/RUN noise=": ["noise=gaussian"],
+    "eval outputs/RUN noise=gaussian noise.s": ["noise.std="],
+    "train data.root=out": ["data.root=outputs/"],
+    "train --config-dir my_conf loss=mi": ["loss=mine"],
+    "train --config-dir my_conf loss=mine loss.weights.mi": ["loss.weights.mine="],
+    "plot neur": ["neurons", "neuron="],
 }
 
 
+@pytest.fixture
+def somewhere(tmp_path: Path) -> None:
+    """The folder that lines are completed in: a run, and an option of one's own."""
+    (tmp_path / "outputs" / "RUN").mkdir(parents=True)
+    (tmp_path / "my_conf" / "loss").mkdir(parents=True)
+    (tmp_path / "my_conf" / "loss" / "mine.yaml").write_text(
+        "defaults: [pred, _self_]\nname: mine\nweights: {mine: 1.0}\n"
+    )
+
+
+ALL_COMPLETIONS = {
+    "eval outp": ["outputs/"],
+    "report outp": ["outputs/"],
+    "eval outputs/": ["outputs/RUN/"],
+    "eval outputs/RUN opt": [],
+    "export RUN --t": ["--to"],
+    "export RUN --to ": [],
+    "eval RUN --j": ["--json"],
+    "train --config-d": ["--config-dir"],
+    "report table_3_5 --f": ["--format"],
+    "train loss=pred_smi neuron.": [],
+    "train --config-dir nowhere loss=": [],
+}
+
+
+@pytest.mark.parametrize("line", list(ALL_COMPLETIONS))
+@pytest.mark.usefixtures("somewhere")
+def test_all_completions(snnhll: Command, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    monkeypatch.setenv("COMP_LINE", f"snnhll {line}")
+    answer = snnhll("-sc", "query=bash")
+    assert (answer.code, answer.out.split(), answer.err) == (0, ALL_COMPLETIONS[line], "")
+
+
 @pytest.mark.parametrize("line", list(COMPLETIONS))
+@pytest.mark.usefixtures("somewhere")
 def test_completion(snnhll: Command, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     """As Hydra's bash completion asks: the line in COMP_LINE, the answer as words on stdout."""
     monkeypatch.setenv("COMP_LINE", f"snnhll {line}")

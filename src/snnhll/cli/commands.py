@@ -16,3 +16,5 @@ COMMANDS = {
     "audit": "measure which properties of table 4-6 a learning rule has",
     "bench": "measure training speed and memory, beside other frameworks",
 }
+
+COMPOSE_NOTHING = ("export", "bench")  # options of the user's own are of no use to these

@@ -28,11 +28,12 @@ from snnhll.errors import UserError
 from snnhll.results import make_folder, write_atomic
 
 CHANGEABLE = ("data.", "noise.", "noise=", "device=", "seed=", "trainer.eval_batch_size=")
+FLAGS = {"--json": "", "--out": "DIR"}
 
 
 def main(arguments: list[str]) -> int:
     """Evaluate each run on its test images under each combination of the overrides."""
-    words, flags = take_apart("eval", arguments, {"--json": "", "--out": "DIR"})
+    words, flags = take_apart("eval", arguments, FLAGS)
     own, words = take_own(words)
     overrides, runs = [w for w in words if "=" in w], [Path(w) for w in words if "=" not in w]
     out = Path(flags["--out"]) if "--out" in flags else None

@@ -18,11 +18,12 @@ from snnhll.errors import UserError, nearest
 from snnhll.results import make_folder
 
 FORMATS = ("nir", "onnx")
+FLAGS = {"--to": "FORMAT", "--out": "FILE"}
 
 
 def main(arguments: list[str]) -> int:
     """Write the file and print its path."""
-    folders, flags = take_apart("export", arguments, {"--to": "FORMAT", "--out": "FILE"})
+    folders, flags = take_apart("export", arguments, FLAGS)
     chosen = flags.get("--to")
     if chosen not in FORMATS:
         hint = "" if chosen is None else nearest(chosen, FORMATS)

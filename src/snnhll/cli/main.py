@@ -9,14 +9,13 @@ import importlib
 import os
 import sys
 
-from snnhll.cli.commands import COMMANDS
+from snnhll.cli.commands import COMMANDS, COMPOSE_NOTHING
 from snnhll.cli.flags import with_config_dirs
 from snnhll.errors import UserError, nearest
 from snnhll.version import __version__
 
 HELP_WORDS = ("--help", "-h", "help")
 VERSION_WORDS = ("--version", "version")
-COMPOSE_NOTHING = ("export", "bench")  # commands that options of the user's own are of no use to
 
 HELP = (
     f"""snnhll {__version__}: spiking neural networks trained without backpropagation through the network

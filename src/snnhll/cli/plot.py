@@ -26,11 +26,12 @@ from snnhll.results import make_folder
 GROUPS = ("neuron", "encoding", "surrogate")
 PAGES = ("neurons", "patterns", "encodings", "surrogates")
 FORMATS = (".png", ".svg", ".pdf")
+FLAGS = {"--out": "FILE", "--image": "N"}
 
 
 def main(arguments: list[str]) -> int:
     """Draw what is asked for and print the path of the picture."""
-    words, flags = take_apart("plot", arguments, {"--out": "FILE", "--image": "N"})
+    words, flags = take_apart("plot", arguments, FLAGS)
     own, words = take_own(words)
     group, name, panels = _panels(words, own)
     configs = [compose([*panel, *own]) for panel in panels]

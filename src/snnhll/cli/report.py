@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from snnhll.reports.tables import Table
 
 FORMATS = ("rich", "md", "csv", "tex", "json")
-FLAGS = ("--format", "--metric", "--group-by", "--out", "--html")
+FLAGS = {"--format": "FORMAT", "--metric": "NAME", "--group-by": "KEY", "--out": "DIR", "--html": ""}
 WIDE = 220  # columns of the table where there is no terminal to fit
 
 

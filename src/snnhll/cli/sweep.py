@@ -33,7 +33,7 @@ from snnhll.sweeps.jobs import Job, Plan, check_jobs, plan
 from snnhll.sweeps.launch import is_launching, launch
 from snnhll.sweeps.memo import remember
 
-FLAGS = ("--dry-run",)
+FLAGS = {"--dry-run": ""}
 
 
 def main(arguments: list[str]) -> int:

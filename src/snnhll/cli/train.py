@@ -25,7 +25,7 @@ from snnhll.errors import UserError, nearest
 
 MULTIRUN = ("-m", "--multirun")
 SWITCHES = (*MULTIRUN, "-sc", "--shell-completion", "--resolve")
-FLAGS = (*SWITCHES, *CONFIG_DIR, "-c", "--cfg")
+FLAGS = {**dict.fromkeys(SWITCHES, ""), **dict.fromkeys(CONFIG_DIR, "DIR"), "-c": "job", "--cfg": "job"}
 
 
 def main(arguments: list[str]) -> int:
