@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["DivergedError", "Result", "UserError", "__version__", "load", "train"]
 
 
+def __dir__() -> list[str]:
+    """Return the names that exist, also those that are imported only when they are used."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import the parts that need torch only when they are used."""
     if name == "train":

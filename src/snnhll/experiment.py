@@ -19,6 +19,7 @@ from snnhll.allocator import release, tune
 from snnhll.assemble import Parts, assemble
 from snnhll.check import check_read
 from snnhll.config import Config, Settings, as_yaml, compose, identity, settings
+from snnhll.errors import UserError
 from snnhll.metrics import Evaluation, energy, evaluate, operations
 from snnhll.networks.network import Network
 from snnhll.ops import which
@@ -36,6 +37,8 @@ def train_from(overrides: Sequence[str] = (), display: Tracker | None = None) ->
 
     display: hears of the progress; silent by default. Raises UserError for a user's mistake.
     """
+    if isinstance(overrides, str):
+        raise UserError(f"{overrides!r}: expected a list of overrides, as in [{overrides!r}].")
     return run(compose(overrides), list(overrides), display or Tracker())
 
 

@@ -159,3 +159,11 @@ def test_python_raises_what_the_command_line_prints() -> None:
         snnhll_package.train(["nueron.v_th=1"])
     with pytest.raises(snnhll_package.UserError, match="no run here"):
         snnhll_package.load("nowhere")
+    with pytest.raises(snnhll_package.UserError, match=r"^'loss=pred': expected a list of overrides, as in \['loss="):
+        snnhll_package.train("loss=pred")
+
+
+def test_python_lists_what_it_imports_later() -> None:
+    program = "import snnhll, sys; print({*snnhll.__all__, 'errors'} <= {*dir(snnhll)}, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "True False\n"
