@@ -229,11 +229,15 @@ def explain(error: Exception, overrides: Sequence[str]) -> UserError:
 
 
 def _unknown_key(key: str, overrides: Sequence[str]) -> UserError:
-    """Name the key most like an unknown one: that very name in another section, else a neighbour of its own section."""
+    """Name the option that has an unknown key, else the key most like it: that very name in another section, else a
+    neighbour of its own section."""
     try:
         tree = compose([o for o in overrides if o.partition("=")[0] in groups() or o.startswith(OWN)], resolve=False)
     except UserError:
         tree = compose([], resolve=False)
+    if other := _option_with(key, overrides):
+        group = key.partition(".")[0]
+        return UserError(f"{key}: {group}={tree[group]['name']} has no such key; {group}={other} has.")
     known = sorted({*_paths(tree), *groups()})
     head, _, leaf = key.rpartition(".")
     beside = [_leaf(path) for path in known if path.rpartition(".")[0] == head]
@@ -244,6 +248,20 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> UserError:
     if elsewhere:
         hint = f" Did you mean {elsewhere!r}?"
     return UserError(f"{key}: no such key.{hint}")
+
+
+def _option_with(key: str, overrides: Sequence[str]) -> str | None:
+    """Return the first option whose file sets a key of its group; None where no option does."""
+    from omegaconf import OmegaConf
+
+    group, _, below = key.partition(".")
+    if group not in SECTIONS:
+        return None
+    for name in options(group, overrides):
+        tree = OmegaConf.to_container(OmegaConf.load(option_file(group, name, overrides)))
+        if below in _paths(tree):
+            return name
+    return None
 
 
 def _leaf(path: str) -> str:
@@ -271,6 +289,12 @@ def options(group: str, overrides: Sequence[str] = ()) -> list[str]:
     folders = [folder / group for folder in conf_dirs(overrides)]
     files = (p.relative_to(folder) for folder in folders for p in folder.rglob("*.yaml"))
     return sorted({str(p.with_suffix("")) for p in files if not p.name.startswith("_")})
+
+
+def option_file(group: str, name: str, overrides: Sequence[str] = ()) -> Path:
+    """Return the file of an option, the shipped one where the user's own has the same name."""
+    files = (folder / group / f"{name}.yaml" for folder in conf_dirs(overrides))
+    return next(file for file in files if file.exists())
 
 
 def identity(config: Config) -> str:

@@ -84,6 +84,8 @@ def trials(run: Path, choices: list[list[str]], own: Sequence[str] = ()) -> Iter
         rule, trained = load_rule(run, device)
         config = with_overrides(trained, overrides, own)
         chosen = settings(config)
+        if chosen.threads and any(o.startswith("threads=") for o in overrides):  # else as this machine has them
+            torch.set_num_threads(chosen.threads)
         place = rule.network.mean.device
         key = json.dumps([config["data"], chosen.seed, str(place)])
         if key not in opened:

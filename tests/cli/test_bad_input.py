@@ -33,6 +33,7 @@ OVERRIDES = {
     "nueron.v_th=1": "nueron.v_th: no such key. Did you mean 'neuron.v_th'?",
     "data.augment.cut=1": "data.augment.cut: no such key. Did you mean 'cutout'?",
     "loss.weights.foo=1": "loss.weights.foo: no such key. Known: contrast, pred, recon, sim.",
+    "noise.std=1": "noise.std: noise=none has no such key; noise=gaussian has.",
     "+foo=1": "foo: no such key.",
     "+neuron.foo=1": "neuron.foo: no such key.",
     "+loss.weights.foo=1": "loss.weights.foo: no such term; known: pred, sim, recon, contrast.",
@@ -176,6 +177,10 @@ COMMANDS = {
     "sweep table_3_2 scale.seeds=two --dry-run": "scale.seeds: expected a whole number, got 'two'.",
     "sweep table_3_2 scale.seeds=0 --dry-run": "scale.seeds: 0 is out of range, expected a number >= 1.",
     "eval nowhere optimizer.lr=3": "optimizer.lr=3: a run's network is fixed",
+    "eval nowhere tracking=none": "tracking=none: eval does not read it; eval changes keys of data and noise, seed, ",
+    "eval nowhere data.limit=3": "data.limit=3: of training images, which eval does not look at; leave it away.",
+    "eval nowhere data.augment.flip=true": "data.augment.flip=true: of training images",
+    "plot neurons neuron.decay=0.5": "neuron.decay: neuron=hodgkin_huxley has no such key; neuron=adaptive_lif has.",
 }
 
 

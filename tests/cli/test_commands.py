@@ -177,6 +177,15 @@ def test_eval_under_attack_is_what_a_run_tested_under_attack_reports(snnhll: Com
     assert row["test_accuracy"] == result["test_accuracy"] < finished.result["test_accuracy"]
 
 
+def test_eval_takes_threads(snnhll: Command, finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("torch.set_num_threads", asked.append)
+    assert snnhll("eval", str(finished.folder)).code == 0
+    assert asked == []
+    assert snnhll("eval", str(finished.folder), "threads=2").code == 0
+    assert asked == [2]
+
+
 def test_eval_prints_one_line_a_choice(snnhll: Command, finished: Finished) -> None:
     answer = snnhll("eval", str(finished.folder), "noise=salt_pepper", "noise.p=0.1,0.2,0.3")
     heading, *lines = answer.out.splitlines()

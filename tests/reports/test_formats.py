@@ -19,7 +19,7 @@ from rich.console import Console
 from snnhll.cli.main import main
 from snnhll.reports import style
 from snnhll.reports.figures import draw
-from snnhll.reports.formats import to_csv, to_markdown, to_rich, to_tex
+from snnhll.reports.formats import to_csv, to_html, to_markdown, to_rich, to_tex
 from snnhll.reports.html import page
 from snnhll.reports.tables import Table, of_plan, of_runs
 from snnhll.sweeps import definition
@@ -43,6 +43,14 @@ def test_markdown_has_one_line_a_row_with_as_many_cells_as_headings(table: Table
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
     assert "92.00 ± 1.00 (n=3)" in lines[2]
     assert "81.50 ± 2.12 (2/3 seeds, failed)" in lines[3]
+
+
+def test_the_command_of_a_table_runs_its_sweep_again(table: Table, sweep: Plan) -> None:
+    made_by = f"snnhll sweep {sweep.sweep.path} tracking=none trainer.epochs=3"
+    assert f"`{made_by}`" in to_markdown(table)
+    assert f"<code>{made_by}</code>" in to_html(table)
+    assert definition.read(sweep.sweep.called) == sweep.sweep
+    assert definition.read("table_3_5").called == "table_3_5"
 
 
 def test_csv_keeps_every_number_exactly(table: Table) -> None:

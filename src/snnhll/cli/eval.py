@@ -1,7 +1,7 @@
 """snnhll eval RUN_DIR [RUN_DIR ...] [KEY=VALUE[,VALUE ...] ...]   evaluate trained runs again, without training
 
-A run is evaluated as it was trained, but for keys of the groups data and noise, the seed of the noise, and the
-device. Several values of a key, separated by commas, are evaluated one after another:
+A run is evaluated as it was trained, but for keys of the groups data and noise, the seed of the noise, device and
+threads. Several values of a key, separated by commas, are evaluated one after another:
 
   snnhll eval outputs/RUN noise=gaussian noise.std=0.1,0.2,0.4
   snnhll eval outputs/* noise=salt_pepper data.root=DIR
@@ -23,11 +23,12 @@ from typing import Any
 
 from snnhll.cli.columns import aligned
 from snnhll.cli.flags import take_apart
-from snnhll.config import take_own
+from snnhll.config import NOT_IDENTITY, take_own
 from snnhll.errors import UserError
 from snnhll.results import make_folder, write_atomic
 
-CHANGEABLE = ("data.", "noise.", "noise=", "device=", "seed=", "trainer.eval_batch_size=")
+CHANGEABLE = ("data.", "noise.", "noise=", "device=", "threads=", "seed=", "trainer.eval_batch_size=")
+OF_TRAINING = ("data.limit", "data.validation", "data.balanced", "data.drop_last", "data.augment")
 FLAGS = {"--json": "", "--out": "DIR"}
 
 
@@ -40,8 +41,7 @@ def main(arguments: list[str]) -> int:
     if not runs:
         raise UserError("snnhll eval needs the folder of a run, for example snnhll eval outputs/RUN noise=gaussian.")
     for override in overrides:
-        if not override.startswith(CHANGEABLE):
-            raise UserError(f"{override}: a run's network is fixed; eval changes keys of data and noise only.")
+        _check_changeable(override)
     from snnhll.evaluation import evaluations
 
     choices = combinations(overrides)
@@ -56,6 +56,20 @@ def main(arguments: list[str]) -> int:
             print(path, file=sys.stderr)
     print("\n".join(_table(rows)) if "--json" not in flags else json.dumps(rows, indent=2))
     return 0
+
+
+def _check_changeable(override: str) -> None:
+    """Raise UserError for what an evaluation does not read."""
+    key = override.partition("=")[0]
+    if key.startswith(OF_TRAINING):
+        raise UserError(f"{override}: of training images, which eval does not look at; leave it away.")
+    if not override.startswith(CHANGEABLE):
+        unread = key in NOT_IDENTITY or key.partition(".")[0] in NOT_IDENTITY
+        why = "eval does not read it" if unread else "a run's network is fixed"
+        raise UserError(
+            f"{override}: {why}; eval changes keys of data and noise, seed, device, threads and "
+            f"trainer.eval_batch_size only."
+        )
 
 
 def _write(

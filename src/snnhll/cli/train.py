@@ -10,7 +10,7 @@ does.
   -c job                 print the configuration instead of running (as `snnhll show`)
   -sc install=bash       print the tab completion; also install=fish
 
-Exit code: 0, 1 when jobs of a sweep failed, 2 after a mistake in the command, its data or its folder.
+Exit code: 0, 1 when jobs of a sweep failed, 2 after a mistake in the command, its data or its folder, 130 after Ctrl-C.
 """
 
 from __future__ import annotations

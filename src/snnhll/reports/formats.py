@@ -96,13 +96,8 @@ def to_markdown(table: Table) -> str:
     body = [headings, ["---"] * len(headings), *lines]
     text = "\n".join("| " + " | ".join(line) + " |" for line in body)
     notes = "".join(f"\n- {note}" for note in table.notes)
-    made_by = f"`{command(table)}`\n\n" if command(table) else ""
+    made_by = f"`{table.command}`\n\n" if table.command else ""
     return f"## {table.title}\n\n{made_by}{text}\n" + (f"{notes}\n" if notes else "")
-
-
-def command(table: Table) -> str | None:
-    """Return the command that makes the runs of a table; None where they were made one by one."""
-    return f"snnhll sweep {table.name} {table.settings}" if table.settings else None
 
 
 def to_tex(table: Table) -> str:
@@ -189,8 +184,7 @@ def to_html(table: Table) -> str:
     lines = _lines(table, cells, lambda cell: f"<strong>{cell}</strong>", html.escape)
     body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in lines)
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
-    made_by = command(table)
-    shown = f"<p><code>{html.escape(made_by)}</code></p>" if made_by else ""
+    shown = f"<p><code>{html.escape(table.command)}</code></p>" if table.command else ""
     return (
         f'{shown}<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
         f"<ul>{notes}</ul>"

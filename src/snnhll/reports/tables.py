@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +105,8 @@ class TableRow:
 
 @dataclass
 class Table:
-    """A table and what a reader must know to trust it. caveat: what even its figures must say."""
+    """A table and what a reader must know to trust it. caveat: what even its figures must say. command: makes its runs,
+    None where they were made one by one."""
 
     name: str
     title: str
@@ -113,6 +115,7 @@ class Table:
     settings: str = ""
     notes: list[str] = field(default_factory=list)
     caveat: str = ""
+    command: str | None = None
 
     def __post_init__(self) -> None:
         _mark_best(self)
@@ -154,8 +157,9 @@ def of_plan(plan: Plan, metric: str | None = None) -> Table:
             f"Run at scale={plan.scale}: fewer images and epochs, and smaller networks, than the published figures had."
         )
     notes += [f"failed: {row.name}, seed {seed}: {why}" for row in rows for seed, why in row.failed.items()]
-    settings = " ".join(o for o in plan.overrides if not o.startswith("output_dir="))
-    return Table(plan.sweep.name, plan.sweep.title, shown, rows, settings or f"scale={plan.scale}", notes, caveat)
+    settings = " ".join(o for o in plan.overrides if not o.startswith("output_dir=")) or f"scale={plan.scale}"
+    command = f"snnhll sweep {shlex.quote(plan.sweep.called)} {settings}"
+    return Table(plan.sweep.name, plan.sweep.title, shown, rows, settings, notes, caveat, command)
 
 
 def _row(row: Row, jobs: list[Job], metric: Metric, data: str | None) -> TableRow:

@@ -56,6 +56,11 @@ class Sweep:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     overrides: list[str] = field(default_factory=list)
 
+    @property
+    def called(self) -> str:
+        """How the command line names the sweep: a shipped one by its name, a file of the user's own by its path."""
+        return self.name if self.path.parent == folder() else str(self.path)
+
     def where(self, row: Row) -> str:
         """Return how messages name a row: file, place and name."""
         place = next(i for i, other in enumerate(self.rows, 1) if other is row)
