@@ -133,14 +133,22 @@ def conf_dir() -> Path:
 
 def conf_dirs(overrides: Sequence[str]) -> list[Path]:
     """Return the folders that options are looked for in: that of the configuration, then those that overrides name."""
-    found = [conf_dir()]
-    for override in overrides:
-        if override.startswith(SEARCH):
-            from hydra.core.override_parser.overrides_parser import OverridesParser
+    named = [place for override in overrides if override.startswith(SEARCH) for place in _places(override)]
+    return [conf_dir(), *(Path(place.removeprefix("file://")) for place in named if place.startswith("file://"))]
 
-            named = OverridesParser.create().parse_override(override).value()
-            found += [Path(place.removeprefix("file://")) for place in named if place.startswith("file://")]
-    return found
+
+def _places(override: str) -> list[str]:
+    """Return the value of hydra.searchpath=[...]. Raises UserError where it is no list."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        value = OverridesParser.create().parse_override(override).value()
+    except HydraException:
+        value = None
+    if not isinstance(value, list):
+        raise UserError(f"{override}: expected a list, as in {SEARCH}[file:///home/me/my_conf].")
+    return [str(place) for place in value]
 
 
 def take_own(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -235,7 +243,7 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> UserError:
         tree = compose([o for o in overrides if o.partition("=")[0] in groups() or o.startswith(OWN)], resolve=False)
     except UserError:
         tree = compose([], resolve=False)
-    if other := _option_with(key, overrides):
+    if other := _option_with(key):
         group = key.partition(".")[0]
         return UserError(f"{key}: {group}={tree[group]['name']} has no such key; {group}={other} has.")
     known = sorted({*_paths(tree), *groups()})
@@ -250,15 +258,15 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> UserError:
     return UserError(f"{key}: no such key.{hint}")
 
 
-def _option_with(key: str, overrides: Sequence[str]) -> str | None:
-    """Return the first option whose file sets a key of its group; None where no option does."""
+def _option_with(key: str) -> str | None:
+    """Return the first shipped option whose file sets a key of its group; None where none does."""
     from omegaconf import OmegaConf
 
     group, _, below = key.partition(".")
     if group not in SECTIONS:
         return None
-    for name in options(group, overrides):
-        tree = OmegaConf.to_container(OmegaConf.load(option_file(group, name, overrides)))
+    for name in options(group):
+        tree = OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{name}.yaml"))
         if below in _paths(tree):
             return name
     return None
@@ -289,12 +297,6 @@ def options(group: str, overrides: Sequence[str] = ()) -> list[str]:
     folders = [folder / group for folder in conf_dirs(overrides)]
     files = (p.relative_to(folder) for folder in folders for p in folder.rglob("*.yaml"))
     return sorted({str(p.with_suffix("")) for p in files if not p.name.startswith("_")})
-
-
-def option_file(group: str, name: str, overrides: Sequence[str] = ()) -> Path:
-    """Return the file of an option, the shipped one where the user's own has the same name."""
-    files = (folder / group / f"{name}.yaml" for folder in conf_dirs(overrides))
-    return next(file for file in files if file.exists())
 
 
 def identity(config: Config) -> str:

@@ -114,6 +114,7 @@ MISTAKES = {
     "sweep mine.yaml --config-dir": "--config-dir: expected DIR after it.",
     "show --config-dir my_conf loss=mien": "loss=mien: no such option. Did you mean 'mine'?",
     "audit -cd my_conf rule=mien": "rule=mien: no such option. Did you mean 'mine'?",
+    "ls hydra.searchpath=3": "hydra.searchpath=3: expected a list, as in hydra.searchpath=[file:///home/me/my_conf].",
     "export runs --config-dir my_conf": "--config-dir: no such flag; snnhll export knows --to FORMAT and --out FILE.",
 }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from snnhll.cli.columns import aligned
-from snnhll.config import groups, option_file, options, take_own
+from snnhll.config import conf_dirs, groups, options, take_own
 from snnhll.errors import UserError, nearest
 
 
@@ -24,6 +24,7 @@ def main(arguments: list[str]) -> int:
 
 def describe(group: str, name: str, own: Sequence[str]) -> str:
     """Return the description that the first comment of an option's YAML gives after the command, if there is one."""
-    lines = option_file(group, name, own).read_text().splitlines()
+    files = (folder / group / f"{name}.yaml" for folder in conf_dirs(own))
+    lines = next(file for file in files if file.exists()).read_text().splitlines()
     first = next((line for line in lines if not line.startswith("# @")), "")  # Hydra's own header comes first
     return first.lstrip("# ").rstrip().partition("   ")[2].strip()
