@@ -74,7 +74,9 @@ def shown_ticks(axis: Axis) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("draw", "panels"), [(_curves, (0, 1)), (_activity, (0, 1, 2)), (information_plane, (1,))], ids=lambda v: str(v)
+    ("draw", "panels"),
+    [(_curves, (0, 1)), (_activity, (0, 1, 2)), (information_plane, (1,))],
+    ids=["curves", "activity", "information plane"],
 )
 def test_one_epoch_leaves_a_mark_at_a_whole_number(
     drawn: list[Figure], tmp_path: Path, draw: Callable[[Path, Any], Path], panels: tuple[int, ...]
