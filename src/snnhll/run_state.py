@@ -45,9 +45,7 @@ class RunState:
     def _check_problem(self, stored: dict[str, Any]) -> None:
         """Raise UserError where the checkpoint is of other images. Their statistics may differ by rounding, between
         devices."""
-        same = all(stored[key] == self.problem[key] for key in ("shape", "classes"))
-        pairs = [(a, b) for key in ("mean", "std") for a, b in zip(stored[key], self.problem[key], strict=False)]
-        if not same or any(not math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9) for a, b in pairs):
+        if not all(_alike(stored[key], value) for key, value in self.problem.items()):
             raise UserError(
                 f"{self.folder.path} was begun with other images than data.root holds now; continue it with those, "
                 f"start over with force=true, or choose output_dir=FOLDER."
@@ -89,3 +87,10 @@ class RunState:
         """Append one epoch to metrics.jsonl, with the peak memory so far."""
         row["peak_memory_bytes"] = memory.peak(self.device)
         self.folder.append_metrics(row)
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two numbers, or lists of them, are equal to rounding."""
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9)

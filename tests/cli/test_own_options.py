@@ -130,17 +130,15 @@ def _path(folder: Path) -> str:
     return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
 
 
-def test_a_data_set_of_your_own(snnhll: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_data_set_of_your_own(snnhll: Command, tmp_path: Path) -> None:
     (tmp_path / "my_data.py").write_text(
         "from dataclasses import replace\nfrom snnhll.data import digits\n"
-        "def load():\n    return replace(digits.load(), name='mine')\n"
+        "def load():\n    return replace(digits.load(), name='ours')\n"
     )
-    (tmp_path / "my_conf" / "data").mkdir(parents=True)
-    (tmp_path / "my_conf" / "data" / "mine.yaml").write_text("defaults: [digits]\nname: mine\n_target_: my_data.load\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    command = ["train", "--config-dir", "my_conf", "data=mine", *TINY, "output_dir=runs"]
+    (tmp_path / "my_conf" / "data" / "ours.yaml").write_text("defaults: [digits]\nname: ours\n_target_: my_data.load\n")
+    command = ["train", "--config-dir", "my_conf", "data=ours", *TINY, "output_dir=runs"]
     assert "'my_data.load' is not trusted code" in snnhll(*command).err
     assert snnhll(*command, "trust=[my_data]").code == 0
     folder = only_run(tmp_path / "runs")
-    assert read_result(folder)["data"] == "mine"
+    assert read_result(folder)["data"] == "ours"
     assert snnhll("eval", str(folder)).code == 0

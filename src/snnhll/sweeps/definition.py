@@ -7,7 +7,7 @@
     overrides: [experiment=hll_cifar10]  # of every row
     rows:
       - name: pred_sim
-        overrides: [loss=pred_sim]       # a row with `published` and without this key only quotes that figure
+        overrides: [loss=pred_sim]       # a row without this key only quotes what is below it
         published: 90.77                 # in %, or in points for a drop; null where nothing was published
         reference: Someone 2020          # whose figure it is
         about: {network: VGG8, T: 10}    # further columns of the table
@@ -139,7 +139,7 @@ def _row(node: Any, where: str, metric: Metric | None) -> Row:
     where = f"{where} ({node['name']})"
     fields = tuple(Row.__dataclass_fields__)
     row = Row(**_check(lambda: check(Row, _known(node, fields), "row"), where))
-    if row.overrides is None and (row.noise or not {"published", "reference"} & node.keys()):
+    if row.overrides is None and (row.noise or not {"published", "reference", "about"} & node.keys()):
         row = replace(row, overrides=[])
     if row.overrides is not None and metric == "accuracy_drop" and not row.noise:
         raise UserError(f"{where}: noise: missing; a row of metric accuracy_drop needs it, as in [noise=gaussian].")
