@@ -99,7 +99,10 @@ def trials(run: Path, choices: list[list[str]], own: Sequence[str] = ()) -> Iter
 
 
 def with_overrides(trained: Config, overrides: list[str], own: Sequence[str] = ()) -> Config:
-    """Return a run's own configuration with some of its values replaced; `noise=NAME` brings that option's defaults."""
+    """Return a run's own configuration with some of its values replaced; `noise=NAME` brings that option's defaults.
+
+    own: overrides by which options of the user's own are found and trusted.
+    """
     config = copy.deepcopy(trained)
     for override in sorted(overrides, key=lambda o: not o.startswith("noise=")):
         if override.startswith("noise="):

@@ -106,7 +106,8 @@ def _run(parts: Parts, config: Config, chosen: Settings, folder: RunFolder, resu
             from snnhll.reports.run_pictures import draw_run  # loads matplotlib, which nothing before here needs
 
             images, _ = next(iter(data.eval_batches("test", 16)))
-            pictures = draw_run(folder, test, rule.network, images, data.classes, state.similarities())
+            similarities = state.similarities()
+            pictures = draw_run(folder, test, rule.network, images, data.classes, similarities, config["loss"])
         if state.load_best(rule):
             result.test_accuracy_best_val = _on_test(parts, chosen).accuracy
         result.pictures = [picture.name for picture in pictures]

@@ -3,6 +3,9 @@ learned."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +17,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from snnhll.assemble import Problem
+from snnhll.config import compose
 from snnhll.reports.figures import learning_curves
 from snnhll.reports.hsic_pictures import information_plane
 from snnhll.reports.run_pictures import _activity, _curves, _loss_weights, _raster
@@ -112,3 +116,21 @@ def test_the_raster_counts_steps_and_neurons_in_whole_numbers(
     top, bottom = drawn[0].axes[:2], drawn[0].axes[2:]
     assert [shown_ticks(panel.xaxis) for panel in (*top, *bottom)] == [[1.0, 2.0]] * 4
     assert all(tick.is_integer() for panel in top for tick in shown_ticks(panel.yaxis))
+
+
+WITHOUT_YAML = """
+import json, sys
+sys.modules.update(dict.fromkeys(("yaml", "omegaconf", "hydra")))
+from snnhll.experiment import run
+from snnhll.tracking.tracker import Tracker
+print(*run(json.loads(sys.argv[1]), [], Tracker()).pictures)
+"""
+
+
+def test_a_machine_that_reads_no_yaml_draws_its_runs(tmp_path: Path) -> None:
+    """One with torch and matplotlib, and runs that were composed elsewhere."""
+    tiny = ["architecture.spec=FC3-n", "trainer.epochs=1", "trainer.steps=2", "data.limit=8", "threads=1"]
+    config = compose([*tiny, "loss=pred_sim", "loss.weighting=scale", "tracking=none", f"output_dir={tmp_path}"])
+    words = [sys.executable, "-c", WITHOUT_YAML, json.dumps(config)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["curves.png", "activity.png", "confusion.png", "raster.png", "loss_weights.png"]

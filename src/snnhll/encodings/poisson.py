@@ -26,8 +26,8 @@ class Poisson(Encoding):
     def code(self, images: Tensor, steps: int) -> Tensor:
         shape = images.shape if self.training else (1, *images.shape[1:])
         draw = None if self.training else torch.Generator(images.device).manual_seed(0)
-        chance = torch.rand((steps, *shape), generator=draw, device=images.device, dtype=images.dtype)
-        return (chance < self.rate * images).to(images.dtype)
+        drawn = torch.rand((steps, *shape), generator=draw, device=images.device, dtype=images.dtype)
+        return (drawn < self.rate * images).to(images.dtype)
 
     def decode(self, coded: Tensor) -> Tensor:
         return coded.mean(0) / max(self.rate, 1e-9)

@@ -57,8 +57,8 @@ class SimilarityLoss(Loss):
     spatial: the feature of a map is the deviation over space per channel (where pooling leaves one pixel, that pixel),
     or the map flattened. head_size: maps are average-pooled to at most this many values before E_θ: of 512 channels one
     pixel under 1024, two by two under 2048; null keeps full resolution. embedding: length of E_θ's output on vectors;
-    null keeps the layer's own. scale: "pairs" is the mean over pairs times 64², the printed scale
-    whatever the batch size; "sum" and "mean" as named.
+    null keeps the layer's own. scale: "pairs" is the mean over pairs times 64², the printed scale whatever the batch
+    size; "sum" and "mean" as named.
     """
 
     pooled_only: ClassVar[bool] = True

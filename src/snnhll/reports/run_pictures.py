@@ -13,7 +13,6 @@ from torch import Tensor
 from snnhll.losses.options import loss_options
 from snnhll.metrics import Evaluation
 from snnhll.networks.network import Network
-from snnhll.reports.groups import read_config
 from snnhll.results import RunFolder
 
 MARKED_EPOCHS = 10
@@ -28,9 +27,10 @@ def draw_run(
     images: Tensor,
     classes: Sequence[str],
     similarities: Mapping[int, Tensor],
+    loss: Mapping[str, Any],
 ) -> list[Path]:
     """Write all pictures of a finished run into its folder and return their paths. images: some test images [B, C, H,
-    W]. similarities: kernel matrices by epoch, as `RunState` keeps them."""
+    W]. similarities: kernel matrices by epoch, as `RunState` keeps them. loss: that part of the configuration."""
     rows = folder.metrics()
     network.eval()
     pictures = [
@@ -38,7 +38,7 @@ def draw_run(
         _activity(folder.path, rows),
         _confusion(folder.path, test.confusion, classes),
         _raster(folder.path, network, images),
-        *_loss_weights(folder.path, rows, read_config(folder.path)["loss"]),
+        *_loss_weights(folder.path, rows, loss),
     ]
     return pictures + (_similarities(folder.path, rows, similarities, classes) if similarities else [])
 

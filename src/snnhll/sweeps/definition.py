@@ -7,7 +7,7 @@
     overrides: [experiment=hll_cifar10]  # of every row
     rows:
       - name: pred_sim
-        overrides: [loss=pred_sim]       # a row without this key only quotes what is below it
+        overrides: [loss=pred_sim]       # a row without this key and noise that has one of the next three only quotes
         published: 90.77                 # in %, or in points for a drop; null where nothing was published
         reference: Someone 2020          # whose figure it is
         about: {network: VGG8, T: 10}    # further columns of the table
