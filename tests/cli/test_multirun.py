@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,9 @@ def test_a_finished_sweep_is_not_repeated(snnhll: Command, monkeypatch: pytest.M
     assert answer.code == 0
     assert answer.out.count("finished before") == 2
     assert "2 of 2 runs finished" in answer.out
+    program = "import sys; sys.modules['torch'] = None; from snnhll.cli.train import main; main(sys.argv[1:])"
+    known = subprocess.run([sys.executable, "-c", program, *sweep], capture_output=True, text=True, cwd=tmp_path)
+    assert "2 of 2 runs finished" in known.stdout, known.stderr
 
 
 def test_a_value_out_of_range_starts_no_job(snnhll: Command, tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from snnhll.check import check_config
 from snnhll.cli.hydra_jobs import through_hydra
 from snnhll.cli.one_run import train
 from snnhll.config import Config, compose, explain, plain
 from snnhll.errors import UserError
+from snnhll.results import finished
 
 
 def sweep(overrides: list[str]) -> int:
@@ -94,6 +94,10 @@ def check(overrides: list[str]) -> Path:
 def _checked(job: list[str], swept: list[int]) -> Config:
     """Return the configuration of a job. Raises UserError with the overrides that it has apart from other jobs."""
     config = compose(job)
+    if finished(config):
+        return config
+    from snnhll.check import check_config  # loads torch, of which a sweep that has finished has no need
+
     try:
         check_config(config)
     except UserError as error:
