@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import runpy
 import struct
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from snnhll.config import compose, run_name
+from snnhll.config import Config, compose, run_name
 from snnhll.frozen import HERE, thaw
+from snnhll.results import Result, RunFolder, run_path
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "results/gpu/run"
@@ -82,9 +86,10 @@ def test_continues_in_pieces_until_everything_is_trained(tmp_path: Path, sets: P
     assert "the same command continues" in first.stdout
     (begun,) = out.glob("*/metrics.jsonl")
     assert begun.read_text().count("\n") == 1
-    plan = json.loads((out / "plan.json").read_text())
-    assert set(plan.values()) == {2}  # six hours hold more than the two epochs of --toy
-    last = call("--minutes", "5")
+    plan = json.loads((out / "plan-toy.json").read_text())
+    assert set(plan["epochs"].values()) == {2}  # six hours hold more than the two epochs of --toy
+    assert not (out / "plan.json").exists()  # which would keep what is trained in earnest to these epochs
+    last = call("--minutes", "60")
     assert last.returncode == 0, last.stderr
     rows = list(csv.DictReader((out / "table.csv").open()))
     assert [(row["network"], row["learner"]) for row in rows] == [(n, x) for _, n, x in STUDY["studies"]()]
@@ -94,6 +99,64 @@ def test_continues_in_pieces_until_everything_is_trained(tmp_path: Path, sets: P
         result: dict[str, Any] = json.loads((out / row["run"] / "result.json").read_text())
         assert result["status"] == "finished"
         assert 100 * result["test_accuracy"] == pytest.approx(float(row["test accuracy %"]), abs=0.01)
+
+
+@pytest.fixture
+def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
+    """A command line, and a plan by which an epoch of anything takes a minute."""
+    seconds = {"-".join(study): 60.0 for study in STUDY["studies"]()}
+    epochs = {"-".join(study[:2]): 3 for study in STUDY["studies"]()}
+    (tmp_path / "plan.json").write_text(json.dumps({"epochs": epochs, "seconds": seconds}))
+    return argparse.Namespace(data=tmp_path, out=tmp_path, device="cpu", toy=False, cuda_graphs=False)
+
+
+def _run_by(monkeypatch: pytest.MonkeyPatch, does: Callable[[str], None]) -> list[str]:
+    """Let studies be trained by `does`; return the list that their names go to."""
+    begun: list[str] = []
+
+    def run(config: Config, overrides: list[str], display: Any, keep_failure: bool = False) -> None:
+        begun.append(display.name)
+        with RunFolder.create(run_path(config)).recording(Result(**BLANK, run_dir="", epochs=3)):  # type: ignore[arg-type]
+            does(display.name)
+
+    monkeypatch.setitem(STUDY["train"].__globals__, "run", run)
+    return begun
+
+
+BLANK = {"status": "running", "config_hash": "", "overrides": [], "seed": 0} | dict.fromkeys(
+    ("data", "architecture", "rule", "loss"), ""
+)
+
+
+def test_a_study_that_fails_stops_no_other_and_is_tried_again_last(
+    chosen: argparse.Namespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [" ".join(study) for study in STUDY["studies"]()]
+
+    def does(name: str) -> None:
+        if name == names[1]:
+            raise RuntimeError("out of\nmemory")
+
+    begun = _run_by(monkeypatch, does)
+    for _ in range(2):
+        assert STUDY["train"](chosen, time.monotonic() + 3600) == 1
+    assert begun == [*names, names[0], *names[2:], names[1]]
+    assert capsys.readouterr().err == 2 * f"{names[1]} failed: out of memory\n"
+
+
+def test_no_study_begins_that_has_no_time_for_an_epoch(
+    chosen: argparse.Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [" ".join(study) for study in STUDY["studies"]()]
+    begun = _run_by(monkeypatch, lambda name: None)
+    for minutes in (0.0, 1.4):  # the first of a call has an epoch in any case
+        assert STUDY["train"](chosen, time.monotonic() + 60 * minutes) == 3
+    assert begun == 2 * names[:1]
+
+
+def test_a_call_that_is_killed_has_lost_minutes(chosen: argparse.Namespace) -> None:
+    config = STUDY["configuration"](STUDY["studies"]()[0], chosen)
+    assert config["trainer"]["checkpoint_minutes"] <= 2
 
 
 def test_a_missing_gpu_or_set_is_one_line(tmp_path: Path, bare_python: list[str]) -> None:
