@@ -58,6 +58,14 @@ def test_accuracy_is_that_of_runs_beside_bptt(snnhll: Command, tmp_path: Path) -
     assert len([p for p in tmp_path.iterdir() if p.name.startswith("digits")]) == 2
 
 
+def test_settings_of_the_rule_are_not_those_of_the_reference(snnhll: Command, tmp_path: Path) -> None:
+    small = ("trainer.epochs=1", "data.limit=4", "seed=0", "tracking=none", f"output_dir={tmp_path}")
+    answer = snnhll("audit", "rule=dfa", "rule.sparsity=0.5", *small)
+    assert answer.code == 0, answer.err
+    written = [path.read_text() for path in sorted(tmp_path.glob("digits-*/config.yaml"))]
+    assert ["sparsity: 0.5" in text for text in written] == [False, True]  # bptt, dfa
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

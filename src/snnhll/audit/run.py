@@ -55,9 +55,10 @@ def accuracies(rules: Sequence[str], overrides: Sequence[str], announcer: Announ
 
     Raises UserError where a run failed.
     """
-    sweep = _only(read("rules"), [*rules, REFERENCE])
+    own = [o for o in overrides if o.startswith("rule.")]  # which the rule beside it may not have
+    sweep = _only(read("rules"), rules, own)
     scale = () if any(o.startswith("scale=") for o in overrides) else ("scale=smoke",)
-    planned = plan(sweep, [*scale, *overrides])
+    planned = plan(sweep, [*scale, *(o for o in overrides if o not in own)])
     if failures := work(planned.jobs, sweep.name, announcer):
         label, reason = next(iter(failures.items()))
         raise UserError(f"{label} failed: {reason}")
@@ -77,11 +78,14 @@ def _own_overrides(rule: str) -> list[str]:
     return next((own for own in rows if _rule_of(own) == rule), [f"rule={rule}"])
 
 
-def _only(sweep: Sweep, wanted: Sequence[str]) -> Sweep:
-    """Return the sweep with the rows of the wanted rules alone, each once."""
+def _only(sweep: Sweep, wanted: Sequence[str], own: Sequence[str]) -> Sweep:
+    """Return the sweep with the rows of the wanted rules, set by `own` too, and of the reference, each once."""
     known = {_rule_of(row.overrides or []): row for row in sweep.rows}
-    rows = [known.get(rule, Row(rule, [f"rule={rule}"])) for rule in dict.fromkeys(wanted)]
-    return replace(sweep, rows=rows)
+    rows = {rule: known.get(rule, Row(rule, [f"rule={rule}"])) for rule in (*wanted, REFERENCE)}
+    chosen = [
+        replace(row, overrides=[*(row.overrides or []), *(own if rule in wanted else ())]) for rule, row in rows.items()
+    ]
+    return replace(sweep, rows=chosen)
 
 
 def _rule_of(overrides: Sequence[str]) -> str | None:

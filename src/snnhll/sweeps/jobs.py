@@ -12,13 +12,14 @@ from typing import Literal
 
 from snnhll.build import PositiveInt, convert
 from snnhll.check import check_config
-from snnhll.config import Config, compose, plain, run_name, take_own
+from snnhll.config import OWN, Config, compose, plain, run_name, take_own
 from snnhll.errors import UserError
 from snnhll.results import RunFolder
 from snnhll.sweeps.definition import Row, Sweep
 from snnhll.sweeps.noise import noisy_accuracy
 
 State = Literal["finished", "failed", "running", "interrupted", "waiting"]
+MAY_SCALE = ("scale", "experiment=", *OWN)  # how overrides begin that choose a scale, or where it is found
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def plan(sweep: Sweep, overrides: Sequence[str] = ()) -> Plan:
     """
     chosen = [o for o in overrides if not o.startswith("seed=")]
     asked = next((o for o in reversed(overrides) if o.startswith("seed=")), None)
-    scale = compose([*chosen])["scale"]
+    scale = compose([o for o in chosen if o.startswith(MAY_SCALE)])["scale"]  # others may need what a row chooses
     most = convert(scale["seeds"], PositiveInt | None, "scale.seeds")
     seeds = sweep.seeds[:most] if asked is None else _numbers(asked)
     composed: dict[tuple[str, ...], Config] = {}
