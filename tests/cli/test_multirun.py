@@ -77,6 +77,12 @@ def test_a_finished_sweep_is_not_repeated(snnhll: Command, monkeypatch: pytest.M
     assert "2 of 2 runs finished" in known.stdout, known.stderr
 
 
+def test_a_pattern_stands_for_the_options_that_match(snnhll: Command) -> None:
+    answer = snnhll("-m", "loss=glob(pred_c*)", *TINY, "output_dir=runs")
+    assert answer.code == 0, answer.err
+    assert "1 of 1 runs finished" in answer.out
+
+
 def test_a_value_out_of_range_starts_no_job(snnhll: Command, tmp_path: Path) -> None:
     answer = snnhll("-m", "seed=0,1", "trainer.update=accumulate,foo", *TINY, "output_dir=runs")
     assert answer.code == 2

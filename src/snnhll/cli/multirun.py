@@ -70,6 +70,7 @@ def check(overrides: list[str]) -> Path:
     Returns output_dir. Raises UserError for what cannot be composed, or has a wrong type or range.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import ValueType
 
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
@@ -80,7 +81,8 @@ def check(overrides: list[str]) -> Path:
         if o.is_discrete_sweep()
         else [str(o.input_line)]
         for o in parsed
-        if o.is_discrete_sweep() or not o.is_sweep_override()
+        # intervals have no values to check; glob(...) stands for options that there are
+        if not o.is_sweep_override() or (o.is_discrete_sweep() and o.value_type is not ValueType.GLOB_CHOICE_SWEEP)
     ]
     swept = [i for i, own in enumerate(values) if len(own) > 1]
     first = [own[0] for own in values]
