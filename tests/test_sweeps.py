@@ -29,6 +29,7 @@ from snnhll.reports.formats import as_json
 from snnhll.reports.tables import of_plan
 from snnhll.results import RunFolder
 from snnhll.sweeps import definition, estimate, jobs, launch, memo, noise, runner
+from snnhll.tracking.tracker import Tracker
 
 TINY = [
     "data.limit=8",
@@ -185,13 +186,25 @@ def test_a_run_that_another_worker_holds_is_left_and_taken_up_when_that_worker_e
     order: list[str] = []
 
     class Order(runner.Announcer):
+        def begins(self, job: Any, place: int, total: int) -> Tracker:
+            order.append(f"{place}/{total} {job.label}")
+            return Tracker()
+
         def waits(self, jobs: Any) -> None:
             order.append(f"waits for {[job.label for job in jobs]}, {free.label} {free.state()}")
 
+    looks: list[float] = []
+
+    def pause(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            lock.__exit__(None, None, None)
+
     assert held.state() == "running"
-    failures = runner.work(plan.jobs, "mine", Order(), pause=lambda _: lock.__exit__(None, None, None))
+    failures = runner.work(plan.jobs, "mine", Order(), pause)
     assert failures == {}
-    assert order == ["waits for ['pred seed 0'], sim seed 0 finished"]
+    waiting = "waits for ['pred seed 0'], sim seed 0 finished"
+    assert order == ["1/2 sim seed 0", waiting, waiting, "2/2 pred seed 0"]
     assert held.state() == "finished"
 
 
@@ -407,6 +420,40 @@ def test_seeds_come_from_the_command_line_then_the_scale_then_the_file(sweep_fil
     assert planned(file, tmp_path).seeds == [5, 3, 8]
     assert planned(file, tmp_path, "scale=smoke").seeds == [5, 3]
     assert planned(file, tmp_path, "scale=smoke", "seed=7,9,11").seeds == [7, 9, 11]
+
+
+def test_a_key_of_what_the_rows_choose_can_be_set(sweep_file: Any, tmp_path: Path) -> None:
+    file = sweep_file("rows:\n  - {name: sparse, overrides: [rule=dfa]}\n")
+    plan = planned(file, tmp_path, "scale=smoke", "rule.sparsity=0.5")
+    assert [job.config["rule"]["sparsity"] for job in plan.jobs] == [0.5, 0.5]
+    assert plan.scale == "smoke"
+
+
+def test_codes_of_the_input_have_a_speed_of_their_own(sweep_file: Any, tmp_path: Path) -> None:
+    rows = "".join(f"  - {{name: {code}, overrides: [encoding={code}]}}\n" for code in ("direct", "population"))
+    speeds = {"direct": 900.0, "population": 90.0}
+    plan = planned(sweep_file(f"rows:\n{rows}"), tmp_path, "seed=0")
+    direct, population = estimate.seconds_left(plan.jobs, lambda config: speeds[config["encoding"]["name"]])
+    assert direct is not None
+    assert population is not None
+    assert population - estimate.PICTURES == pytest.approx(10 * (direct - estimate.PICTURES))
+
+
+def test_a_launcher_that_breaks_off_before_a_repetition_has_failed(
+    sweep_file: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks_off(*_: Any) -> None:
+        raise UserError("no workers")
+
+    monkeypatch.setattr("snnhll.cli.sweep.launch", breaks_off)
+    file, out = sweep_file(), f"output_dir={tmp_path / 'out'}"
+    for job in planned(file, tmp_path / "out").jobs:
+        write_run(job, "finished", epochs=1, wall_seconds=1.0, speed=1.0)
+    for more, code in ([], 0), (["force=true"], 1):
+        with pytest.raises(SystemExit) as end:
+            main(["sweep", str(file), *TINY, out, "launcher=joblib", *more])
+        assert end.value.code == code
+    assert capsys.readouterr().err.count("failed: ") == 4
 
 
 AT_SCALE = {

@@ -91,6 +91,7 @@ def _here(planned: Plan, console: Console) -> dict[str, str]:
 def _launched(planned: Plan, preset: Sequence[str]) -> dict[str, str]:
     """Hand what is unfinished to a launcher and read from the run folders what became of it."""
     todo = [job for job in planned.jobs if job.state() != "finished" or job.config["force"]]
+    repeated = {job.label: job.folder.result() for job in todo if job.state() == "finished"}
     if todo:
         try:
             launch(todo, planned.sweep.name, preset)
@@ -98,7 +99,8 @@ def _launched(planned: Plan, preset: Sequence[str]) -> dict[str, str]:
             if not any(job.folder.path.exists() for job in todo):
                 raise
             print(f"the launcher broke off: {error}", file=sys.stderr)  # what became of the jobs is in their folders
-    return {job.label: _why(job) for job in todo if job.state() != "finished"}
+    left = [job for job in todo if job.state() != "finished" or job.folder.result() == repeated.get(job.label)]
+    return {job.label: _why(job) for job in left}
 
 
 def _why(job: Job) -> str:

@@ -106,7 +106,7 @@ def _kind(config: Config) -> str:
     """Return what the speed of a run hangs on: everything but data, seed and the number of epochs."""
     trainer = {key: value for key, value in config["trainer"].items() if key not in ("epochs", "checkpoint_minutes")}
     parts: dict[str, Any] = {
-        key: config[key] for key in ("architecture", "neuron", "loss", "rule", "device", "threads")
+        key: config[key] for key in ("architecture", "neuron", "encoding", "loss", "rule", "device", "threads")
     }
     shape = SETS[config["data"]["name"]][2] if config["data"]["name"] in SETS else config["data"]["name"]
     return json.dumps(parts | {"trainer": trainer, "shape": shape}, sort_keys=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from snnhll.config import Config, take_own
 from snnhll.experiment import run
 from snnhll.results import BusyError
-from snnhll.sweeps.jobs import Job
+from snnhll.sweeps.jobs import Job, is_held
 from snnhll.sweeps.noise import measure_noise
 from snnhll.tracking.tracker import Tracker
 
@@ -48,11 +48,14 @@ def work(
             path = job.folder.path
             if job.state() == "finished" and (path in trained or not job.config["force"]):
                 continue
+            if is_held(job.folder):  # asked first, so that it is not announced at every look
+                held.append(job)
+                continue
             try:
                 display = announcer.begins(job, place := place + 1, total)
                 work_on(job, sweep, display, repeat=path not in trained)
                 trained.add(path)
-            except BusyError:
+            except BusyError:  # taken in the meantime
                 held.append(job)
                 place -= 1
             except Exception as error:  # whatever broke one job must not break the others
