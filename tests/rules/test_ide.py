@@ -131,6 +131,15 @@ def test_it_learns_and_trains_its_feedback(make_network: MakeNetwork, make_batch
     assert not torch.equal(rule.feedback.weight, before)
 
 
+def test_without_feedback_none_is_learned(make_network: MakeNetwork, make_batch: MakeBatch) -> None:
+    rule = IDERule(make_network("64-12-9-n", steps=20, decay=1.0), sgd, feedback=0.0).double()
+    before = rule.network.blocks[0].synapse.weight.clone()
+    for _ in range(3):
+        rule.step(*make_batch())
+    assert not rule.feedback.weight.any()
+    assert not torch.equal(rule.network.blocks[0].synapse.weight, before)
+
+
 @pytest.mark.parametrize(
     ("spec", "options", "says"),
     [

@@ -33,7 +33,8 @@ from snnhll.rules.rule import MakeOptimizer, Metrics, Outcome, Rule, correct
 
 
 class IDERule(Rule):
-    """feedback: spectral norm of the initial B; 0 leaves it at zero. iterations: for the equilibrium of v."""
+    """feedback: spectral norm of the initial B, of a convolution that of its kernels as one matrix; 0 for none, which
+    stays so. iterations: for the equilibrium of v."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class IDERule(Rule):
             raise UserError("architecture.spec: ide has no equilibrium of maximum pooling; use strides, as in 16C3s2.")
         with torch.no_grad():
             self.feedback.weight *= feedback / torch.linalg.matrix_norm(self.feedback.weight.flatten(1), 2)
+        self.feedback.requires_grad_(feedback > 0)  # else it would grow from zero
         self.optimizers = [make_optimizer([*network.parameters(), *self.feedback.parameters()])]
 
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
@@ -102,7 +104,7 @@ class IDERule(Rule):
         for _ in range(self.iterations):
             v = slope + torch.autograd.grad(mapped, r, v, retain_graph=True)[0]
         learned = [*(p for block in self.network.blocks for p in block.parameters()), self.feedback.weight]
-        torch.autograd.backward(mapped, v, inputs=learned)
+        torch.autograd.backward(mapped, v, inputs=[p for p in learned if p.requires_grad])
 
     @property
     def classifier(self) -> None:
