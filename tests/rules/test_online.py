@@ -290,6 +290,16 @@ def test_traces_need_a_fixed_decay(make_network: MakeNetwork) -> None:
     SLTTRule(make_network(learnable_decay=True), sgd)
 
 
+@pytest.mark.parametrize("rule", [OTTTRule, EpropRule, FELLRule, DECOLLERule])
+def test_traces_need_a_soft_reset_that_gradients_skip(make_network: MakeNetwork, rule: Any) -> None:
+    """Under any other, ∂u[t]/∂W is not the low-pass filtered input."""
+    with pytest.raises(UserError, match=r"neuron\.reset: a hard reset would end traces"):
+        rule(make_network(reset="hard"), sgd)
+    with pytest.raises(UserError, match=r"neuron\.detach_reset: traces skip the reset"):
+        rule(make_network(detach_reset=False), sgd)
+    SLTTRule(make_network(reset="hard", detach_reset=False), sgd)
+
+
 def test_more_backward_steps_than_steps_are_refused(make_network: MakeNetwork) -> None:
     with pytest.raises(UserError, match=r"rule\.backward_steps: 6 is more than trainer\.steps=5"):
         SLTTRule(make_network(), sgd, backward_steps=6)

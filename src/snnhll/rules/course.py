@@ -1,7 +1,7 @@
 """A layer on its way through time, one step a call, that keeps no graph of the steps before.
 
 With traces, the gradient of a step is that of all steps before it too, carried forward instead of backward: for a LIF
-neuron whose reset is detached, ∂u[t]/∂W is the low-pass filtered input,
+neuron whose reset is soft and detached, ∂u[t]/∂W is the low-pass filtered input,
 
     x̄[t] = λ x̄[t-1] + x[t],    ∂s[t]/∂W = ψ(u[t] - v_th) x̄[t],
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from snnhll.errors import UserError
 from snnhll.networks.block import Block
 from snnhll.networks.network import Network
+from snnhll.neurons.lif import LIF
 from snnhll.neurons.neuron import State
 from snnhll.rules.feedback import silent
 
@@ -75,9 +76,19 @@ class Course:
 
 def leak(block: Block) -> float:
     """The decay λ of a layer's membrane. Raises UserError for neurons whose traces are not a plain low-pass filter."""
-    if block.neuron.compiled is None:
+    settings = block.neuron.compiled
+    if settings is None:
         raise UserError("neuron: traces need lif or if with a fixed decay; choose one, or a rule without traces.")
-    return block.neuron.compiled.decay
+    if settings.reset != "soft":
+        raise UserError(
+            "neuron.reset: a hard reset would end traces at a spike, and those of this rule go on; use "
+            "neuron.reset=soft, or a rule without traces."
+        )
+    if isinstance(block.neuron, LIF) and not block.neuron.detach_reset:
+        raise UserError(
+            "neuron.detach_reset: traces skip the reset; leave it true, or use a rule without traces, such as bptt."
+        )
+    return settings.decay
 
 
 def run_courses(network: Network, traced: bool = False) -> list[Course]:
