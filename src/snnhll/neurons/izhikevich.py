@@ -85,7 +85,8 @@ PATTERNS: dict[Preset, Pattern] = {
 class Izhikevich(Biophysical):
     """preset: firing pattern. a, b, c, d: in place of the preset's, where given. dt, duration, gain: see Biophysical.
 
-    State: v, u; it starts at rest. Raises UserError where dt is unstable, or the parameters have no resting potential.
+    State: v, u; it starts at rest. Raises UserError where dt is unstable, c does not reset below the threshold, or
+    the parameters have no resting potential.
     """
 
     v_th: ClassVar[float] = 30.0
@@ -115,6 +116,8 @@ class Izhikevich(Biophysical):
             )
         if not self.a > 0:
             raise UserError(f"neuron.a: {self.a:g}, but 1/a is a time constant in ms; expected a number > 0.")
+        if self.c >= self.v_th:
+            raise UserError(f"neuron.c: {self.c:g} mV is not below the threshold of {self.v_th:g} mV.")
         slope = 5 - self.b
         if slope**2 < 4 * 0.04 * 140:
             raise UserError(f"neuron.b: with {self.b:g} there is no resting potential; expected at most 0.267.")

@@ -24,7 +24,8 @@ class EulerLIF(Neuron):
     potentials. resistance: R.
 
     State: V and the number of steps that are still refractory. Raises UserError when dt >= 2 tau, where Euler steps
-    grow without bound, and when the reset is not below the threshold.
+    grow without bound, when the reset is not below the threshold, and when the refractory period holds no whole number
+    of steps.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class EulerLIF(Neuron):
         self.share, self.resistance = dt / tau, resistance
         self.v_rest, self.v_th, self.v_reset = v_rest, v_th, v_reset
         self.pause = round(refractory / dt)
+        if abs(self.pause * dt - refractory) > 1e-6 * refractory:
+            raise UserError(f"neuron.refractory: {refractory:g} is no whole number of steps of neuron.dt = {dt:g}.")
 
     @property
     def threshold(self) -> float:
