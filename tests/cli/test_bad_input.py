@@ -112,6 +112,7 @@ NEURONS = {
     # a rest that no number of steps makes up
     "neuron=lif_euler neuron.refractory=0.4": "neuron.refractory: 0.4 is no whole number of steps of neuron.dt = 1.",
     # a reset that is above the threshold, after which the neuron would never fire again
+    "neuron.reset=hard neuron.v_reset=1": "neuron.v_reset: 1 is not below the threshold v_th = 1.",
     "neuron=izhikevich neuron.c=40": "neuron.c: 40 mV is not below the threshold of 30 mV.",
     "neuron=srm neuron.tau_synapse=-0.5": "neuron.tau_synapse: -0.5 is out of range, expected a number > 0.",
     "neuron=srm neuron.tau_membrane=0": "neuron.tau_membrane: 0.0 is out of range, expected a number > 0.",

@@ -45,9 +45,10 @@ def by_hand(
     current=st.lists(st.floats(-4, 4), min_size=1, max_size=12),
     decay=st.floats(0.01, 1),
     v_th=st.floats(0.1, 3),
-    v_reset=st.floats(-1, 1),
+    below=st.floats(0.01, 2),
 )
-def test_equations_by_hand(reset: Any, current: list[float], decay: float, v_th: float, v_reset: float) -> None:
+def test_equations_by_hand(reset: Any, current: list[float], decay: float, v_th: float, below: float) -> None:
+    v_reset = v_th - below
     neuron = LIF(Exponential(), decay, v_th, reset, v_reset)
     x = torch.tensor(current, dtype=torch.float64).view(-1, 1, 1)
     membranes, spikes = neuron.trace(x, len(current))

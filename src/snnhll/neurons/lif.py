@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from snnhll.build import Positive, Range
+from snnhll.errors import UserError
 from snnhll.neurons.neuron import Neuron, State
 from snnhll.ops import BatchNormalisation, LIFSettings, lif_sequence
 from snnhll.surrogates.surrogate import Surrogate, spike
@@ -27,7 +28,8 @@ class LIF(Neuron):
     """LIF neuron (3-1), (3-2).
 
     decay: λ per time step. v_th: threshold. reset: "soft" subtracts v_th, "hard" sets v_reset. learnable_decay: train λ
-    (through its logit, one value a layer). detach_reset: gradients through time skip the reset.
+    (through its logit, one value a layer). detach_reset: gradients through time skip the reset. Raises UserError when a
+    hard reset is not below the threshold.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class LIF(Neuron):
         detach_reset: bool = True,
     ) -> None:
         super().__init__(surrogate)
+        if reset == "hard" and v_reset >= v_th:
+            raise UserError(f"neuron.v_reset: {v_reset:g} is not below the threshold v_th = {v_th:g}.")
         self.settings = LIFSettings(decay, v_th, reset, v_reset)
         self.detach_reset = detach_reset
         self.decay_logit = nn.Parameter(torch.logit(torch.tensor(decay), eps=1e-6)) if learnable_decay else None
