@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from event_writers import SETS, Event, aedat2_bytes, aedat3_bytes, aedat3_packet, bin_bytes, write
+from event_writers import SETS, Event, aedat2_bytes, aedat3_bytes, aedat3_packet, bin_bytes, flicker, write
 from snnhll.config import NotInstalledError
 from snnhll.data import cifar10_dvs, dvs128_gesture, n_mnist
 from snnhll.data.event_files import read_aedat2, read_aedat3, read_array, read_bin
@@ -93,10 +94,24 @@ def test_a_set_is_read_cached_and_read_again(written: tuple[str, Path, Path]) ->
         assert image[0].sum() == image[7].sum() == 0  # brighter first, darker last
         assert min(image[1].sum(), image[6].sum()) > 5
     for path in (path for path in root.rglob("*") if path.suffix in (".bin", ".aedat", ".npy")):
-        path.write_bytes(b"\0" * path.stat().st_size)  # never looked at again
+        status = path.stat()
+        path.write_bytes(b"\0" * status.st_size)  # never looked at again
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     again = load(name, root, bins=4, pool=1)
     assert torch.equal(again.train_images, images.train_images)
     assert torch.equal(again.test_images, images.test_images)
+
+
+def test_a_recording_that_was_replaced_by_one_of_the_same_size_is_read_again(tmp_path: Path) -> None:
+    make, file = SETS["n_mnist"]
+    make(tmp_path)
+    before = load("n_mnist", tmp_path).test_images[7]
+    events = [(33, y % 34, t, p) for _, y, t, p in flicker(3, 34)]
+    (tmp_path / file).write_bytes(bin_bytes(events))
+    os.utime(tmp_path / file, (1, 1))
+    after = load("n_mnist", tmp_path).test_images[7]
+    assert before[..., 33].sum() == 0
+    assert after[..., 33].sum() == after.sum() == 60
 
 
 def test_pooled_frames_sum_the_events_of_their_pixels(written: tuple[str, Path, Path]) -> None:
@@ -149,6 +164,15 @@ def test_events_outside_the_sensor_and_recordings_without_events_are_refused(tmp
     (tmp_path / file).write_bytes(bin_bytes([(0, 240, 0, 0)]))
     with pytest.raises(UserError, match=r"00001.bin is damaged: a recording in it has no events"):
         load("n_mnist", tmp_path)
+
+
+@pytest.mark.parametrize("polarity", [-1, 2])
+def test_a_polarity_that_is_none_is_refused(polarity: int, tmp_path: Path) -> None:
+    make, file = SETS["dvs128_gesture of tonic"]
+    make(tmp_path)
+    np.save(tmp_path / file, np.array([(1, 2, 1, 30), (3, 4, polarity, 31), (3, 4, 0, 90)]))
+    with pytest.raises(UserError, match=r"4.npy is damaged: it has polarities other than 0 and 1"):
+        load("dvs128_gesture", tmp_path)
 
 
 def remove(path: Path) -> None:

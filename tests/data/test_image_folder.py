@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def test_another_size_is_another_cache(folder: Path) -> None:
     assert load(folder, size=3, channels=1).shape == (1, 3, 3)
 
 
-@pytest.mark.parametrize("damage", [b"", b"not a cache", None])
+@pytest.mark.parametrize("damage", [b"", b"not a cache", b"hello\n", pickle.dumps(3, 2), None])
 def test_a_damaged_cache_is_made_anew(folder: Path, damage: bytes | None) -> None:
     first = load(folder)
     (cache,) = cache_files(folder)

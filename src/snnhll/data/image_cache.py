@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,10 +35,10 @@ def cache_file(folder: Path, key: object) -> Path:
 
 def _read(file: Path) -> Images | None:
     try:
-        images: Images = torch.load(file, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        images = torch.load(file, weights_only=True)
+    except Exception:  # what torch raises for a damaged file depends on where the damage is
         return None
-    return images
+    return images if isinstance(images, dict) else None
 
 
 def _write(file: Path, images: Images) -> None:

@@ -31,15 +31,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class EventFile:
-    """A file below the folder of its set, its bytes, and the trials in it."""
+    """A file below the folder of its set, its bytes, when it was written, in ns, and the trials in it."""
 
     path: str
     size: int
+    written: int
     trials: tuple[Trial, ...]
 
     @staticmethod
     def of(path: Path, folder: Path, trials: Sequence[Trial]) -> EventFile:
-        return EventFile(path.relative_to(folder).as_posix(), path.stat().st_size, tuple(trials))
+        status = path.stat()
+        return EventFile(path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns, tuple(trials))
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Camera:
             and not 0 <= min(events.x.min(), events.y.min()) <= max(events.x.max(), events.y.max()) < self.side
         ):
             raise UserError(f"{path} is damaged: it has events outside {self.side}x{self.side} pixels.")
+        if ((events.p != 0) & (events.p != 1)).any():  # would count on the channels of another slice
+            raise UserError(f"{path} is damaged: it has polarities other than 0 and 1; fetch it again.")
         return np.stack([self._frames(path, events.between(trial.start, trial.end)) for trial in trials])
 
     def _frames(self, path: Path, events: Events) -> np.ndarray:
