@@ -166,7 +166,8 @@ def pick_device(name: str) -> torch.device:
 def load(run_dir: str | Path, device: str = "cpu") -> Network:
     """Return the trained network of a run folder, ready to classify images [B, C, H, W] with pixels in [0, 1].
 
-    Raises UserError when the folder holds no run, or a damaged one.
+    Under eqprop and ide feedback takes part in that, which the network alone has none of: use `load_rule` and its
+    `evaluate`. Raises UserError when the folder holds no run, or a damaged one.
     """
     return load_rule(run_dir, device)[0].network
 

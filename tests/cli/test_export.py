@@ -50,3 +50,14 @@ def test_what_the_format_cannot_hold_leaves_no_file(snnhll: Command, finished: F
     assert answer.code == 2
     assert "train with neuron=lif neuron.reset=hard" in answer.err
     assert not (run / "network.nir").exists()
+
+
+@pytest.mark.parametrize("rule", ["eqprop", "ide"])
+def test_a_network_whose_feedback_takes_part_is_refused(rule: str, snnhll: Command, tmp_path: Path) -> None:
+    options = [f"rule={rule}", "neuron=if", "architecture.norm=none", "architecture.spec=64-9-n", "output_dir=runs"]
+    assert snnhll("train", *TINY, *options).code == 0
+    for form in ("nir", "onnx"):
+        answer = snnhll("export", str(only_run(tmp_path / "runs")), "--to", form)
+        assert answer.code == 2
+        assert f"rule={rule} classifies with feedback between its layers, which neither format holds" in answer.err
+    assert not list((tmp_path / "runs").glob("*/network.*"))

@@ -101,6 +101,12 @@ def test_the_file_says_what_the_network_receives(make_network: Any, tmp_path: Pa
     assert read.metadata["pixel_mean"].tolist() == [0.5]
 
 
+@pytest.mark.parametrize("encoding", ["first_spike", "temporal_switch", "poisson"])
+def test_the_file_names_the_code_as_the_configuration_does(encoding: str, make_rule: Any) -> None:
+    network = make_rule(f"encoding={encoding}", "neuron.reset=hard", "architecture.spec=64-12-n").network.eval()
+    assert graph(network).metadata["encoding"] == encoding
+
+
 REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "neuron.reset=hard": ("64-12-n", {"reset": "soft"}),
     "layer 1: NIR's neuron is LIF": ("64-12-n", {"decay": 1.0}),

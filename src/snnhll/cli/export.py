@@ -30,9 +30,15 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"snnhll export needs --to {' or '.join(FORMATS)}, got {chosen or 'neither'}.{hint}")
     if len(folders) != 1:
         raise UserError(f"snnhll export needs the folder of one run, got {len(folders)}.")
-    from snnhll.assemble import load, load_problem
+    from snnhll.assemble import load_problem, load_rule
 
-    network = load(folders[0])
+    rule, config = load_rule(folders[0])
+    if rule.classifier is None:
+        raise UserError(
+            f"{folders[0]}: rule={config['rule']['name']} classifies with feedback between its layers, which neither "
+            f"format holds; train by another rule."
+        )
+    network = rule.network
     path = Path(flags.get("--out", f"{folders[0]}/network.{chosen}"))
     make_folder(path.parent)
     if chosen == "nir":

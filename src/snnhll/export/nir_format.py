@@ -110,7 +110,8 @@ def _neuron(settings: LIFSettings, shape: tuple[int, ...]) -> Any:
 
 def _metadata(network: Network) -> dict[str, Any]:
     """What a graph leaves to whoever runs it."""
-    coded = {"encoding": type(network.encoding).__name__.lower(), "steps": network.steps, "dt": DT}
+    name = type(network.encoding).__module__.rpartition(".")[2]  # as encoding= has it
+    coded = {"encoding": name, "steps": network.steps, "dt": DT}
     pixels = {"pixel_mean": _array(network.mean.flatten()), "pixel_std": _array(network.std.flatten())}
     return coded | (pixels if network.encoding.normalised else {})
 
