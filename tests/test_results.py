@@ -49,11 +49,20 @@ def test_contract_of_the_issue() -> None:
 
 
 def test_result_is_read_back(folder: RunFolder) -> None:
-    done = result(status="finished", test_accuracy=0.5, layer_test_accuracy=[None, 0.25], versions={"torch": "2"})
+    reached = {"test_accuracy": 0.5, "layer_test_accuracy": [None, 0.25], "versions": {"torch": "2"}}
+    done = result(status="finished", run_dir=str(folder.path), **reached)
     folder.write_result(done)
     assert folder.result() == done
     assert json.loads((folder.path / "result.json").read_text()) == asdict(done)
     assert sorted(os.listdir(folder.path)) == ["result.json"]
+
+
+def test_a_result_says_where_its_folder_is_now(folder: RunFolder) -> None:
+    folder.write_result(result(status="finished", run_dir="outputs/x"))
+    moved = RunFolder(folder.path.rename(folder.path.with_name("moved")))
+    found = moved.result()
+    assert found is not None
+    assert found.run_dir == str(moved.path)
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"status": "finished"}', '{"unknown": 1}'])
@@ -79,7 +88,36 @@ def test_a_crash_while_writing_leaves_the_old_text(tmp_path: Path, monkeypatch: 
     assert os.listdir(tmp_path) == ["result.json"]
 
 
+def test_two_processes_may_write_the_same_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one writes all of its text while this one is about to put its own in place."""
+    path = tmp_path / "result.json"
+    other = f"from pathlib import Path; from snnhll.results import write_atomic; write_atomic(Path({str(path)!r}), 'b')"
+    replace = os.replace
+
+    def late(source: Path, target: Path) -> None:
+        subprocess.run([sys.executable, "-c", other], check=True)
+        assert path.read_text() == "b"
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+    write_atomic(path, "a")
+    assert path.read_text() == "a"
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
 # The folder
+
+
+def test_two_processes_may_create_the_same_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one removes its file of the same name first."""
+    write_bytes = Path.write_bytes
+
+    def removed(self: Path, content: bytes) -> None:
+        write_bytes(self, content)
+        self.unlink()
+
+    monkeypatch.setattr(Path, "write_bytes", removed)
+    assert RunFolder.create(tmp_path / "run").path.is_dir()
 
 
 def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,7 +74,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             probe = path / ".writable"
             probe.write_bytes(b"x")
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # another process may have tried just now
         except OSError as error:
             raise unwritable(path, error) from error
         return RunFolder(path)
@@ -90,9 +90,10 @@ class RunFolder:
             yield
 
     def result(self) -> Result | None:
-        """Return the stored result, or None when there is none that can be read."""
+        """Return the stored result, or None when there is none that can be read. Its folder is this one, which may have
+        been moved, or be called otherwise from where the run was trained."""
         try:
-            return Result(**json.loads((self.path / "result.json").read_text()))
+            return replace(Result(**json.loads((self.path / "result.json").read_text())), run_dir=str(self.path))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -167,7 +168,7 @@ def make_folder(folder: Path) -> None:
 
 def write_atomic(path: Path, text: str) -> None:
     """Replace `path` by `text` in one step; leave nothing behind when the disk does not take it."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # another process may write the same
     try:
         partial.write_text(text)
         os.replace(partial, path)
