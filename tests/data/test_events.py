@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +237,39 @@ def test_a_set_that_is_not_there_is_fetched_by_tonic_or_asked_for(
     with pytest.raises(UserError, match=r"downloading failed .*Name or service not known"):
         LOADERS[name].load(tmp_path, download=True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The archives that tonic would have downloaded of N-MNIST, beside the folders it unpacks them into."""
+    datasets = pytest.importorskip("tonic.datasets")
+    SETS["n_mnist"][0](tmp_path)
+    folder = tmp_path / "NMNIST"
+    for part in ("Train", "Test"):
+        archive = Path(shutil.make_archive(str(folder / part.lower()), "zip", folder, part))
+        shutil.rmtree(folder / part)
+        digest = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
+        monkeypatch.setattr(datasets.NMNIST, f"{part.lower()}_md5", digest)
+    return folder
+
+
+def test_what_was_unpacked_by_half_is_unpacked_again(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extract = zipfile.ZipFile.extractall
+
+    def interrupted(self: zipfile.ZipFile, to: Any) -> None:
+        for name in self.namelist()[:-1]:
+            self.extract(name, to)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        n_mnist.load(archives.parent, download=True)
+    with pytest.raises(UserError, match=r"no complete set in .*NMNIST/Train"):
+        load("n_mnist", archives.parent)
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", extract)
+    images = n_mnist.load(archives.parent, download=True)
+    assert (len(images.train_labels), len(images.test_labels)) == (20, 20)
+    assert not list(archives.glob(".*unpacking"))
 
 
 def test_without_tonic_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import socket
 from collections.abc import Callable, Iterator
@@ -44,13 +45,39 @@ def from_torchvision(dataset: str, root: Path) -> None:
     getattr(datasets, dataset)(str(root), download=True)
 
 
-def from_tonic(dataset: str, root: Path, train: bool) -> None:
-    """Download a part of the set that the class `dataset` of tonic.datasets keeps in `root`."""
+def is_whole(folder: Path) -> bool:
+    """Return whether a folder that `from_tonic` unpacks is there, and not left half unpacked."""
+    return folder.is_dir() and not _begun(folder).exists()
+
+
+def from_tonic(dataset: str, root: Path, train: bool, folder: Path) -> None:
+    """Download a part of the set that the class `dataset` of tonic.datasets keeps in `root` and unpacks into `folder`.
+
+    While that lasts a file beside the folder says so: tonic itself takes what it unpacked by half for all of it.
+    """
     try:
         from tonic import datasets
     except ImportError as error:
         raise NotInstalledError(f"{dataset}: tonic fetches it; pip install 'snnhll[events]'.") from error
-    getattr(datasets, dataset)(str(root), train=train)
+    anew = type(dataset, (getattr(datasets, dataset),), {"_check_exists": lambda _: False})
+    begun = _begun(folder)
+    begun.parent.mkdir(parents=True, exist_ok=True)
+    with begun.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # another process may be at it
+        if is_whole(folder):
+            return
+        try:
+            anew(str(root), train=train)
+        except BaseException:
+            if not folder.exists():
+                begun.unlink(missing_ok=True)
+            raise
+        begun.unlink(missing_ok=True)
+
+
+def _begun(folder: Path) -> Path:
+    """Return the file that is there while a folder is unpacked, and stays where that was interrupted."""
+    return folder.with_name(f".{folder.name}-unpacking")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from snnhll.build import PositiveInt
-from snnhll.data.download import fetch, from_tonic
+from snnhll.data.download import fetch, from_tonic, is_whole
 from snnhll.data.event_files import read_aedat3, read_array
 from snnhll.data.imageset import ImageSet
 from snnhll.data.recordings import Camera, EventFile, Trial, image_set
@@ -46,8 +46,8 @@ def load(root: Path, download: bool, bins: PositiveInt = 10, pool: PositiveInt =
     folder = root / "DVSGesture"
     for part in ("Train", "Test"):
         place = folder / f"ibmGesture{part}"
-        if not place.is_dir():
-            get = partial(from_tonic, "DVSGesture", root, train=part == "Train")
+        if not is_whole(place):
+            get = partial(from_tonic, "DVSGesture", root, part == "Train", place)
             fetch("dvs128_gesture", get, root, place, download)
     train, test = (_arrays(folder, folder / f"ibmGesture{part}") for part in ("Train", "Test"))
     return image_set("dvs128_gesture", folder, train, test, Camera(read_array, SIDE, bins, pool), CLASSES)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from snnhll.build import PositiveInt
-from snnhll.data.download import fetch, from_tonic
+from snnhll.data.download import fetch, from_tonic, is_whole
 from snnhll.data.event_files import read_bin
 from snnhll.data.imageset import ImageSet
 from snnhll.data.recordings import Camera, EventFile, Trial, image_set
@@ -23,8 +23,10 @@ def load(root: Path, download: bool, bins: PositiveInt = 10, pool: PositiveInt =
     """
     folder = root / "NMNIST"
     for part in ("Train", "Test"):
-        if not (folder / part).is_dir():
-            fetch("n_mnist", partial(from_tonic, "NMNIST", root, train=part == "Train"), root, folder / part, download)
+        place = folder / part
+        if not is_whole(place):
+            get = partial(from_tonic, "NMNIST", root, part == "Train", place)
+            fetch("n_mnist", get, root, place, download)
     camera = Camera(read_bin, SIDE, bins, pool)
     return image_set("n_mnist", folder, _listing(folder, "Train"), _listing(folder, "Test"), camera, CLASSES)
 
