@@ -75,6 +75,16 @@ def test_the_file_gives_the_same_logits_for_any_number_of_images(
         compare(network, path, images)
 
 
+def test_a_network_of_bfloat16_is_written_in_float32(make_network: Any, make_batch: Any, tmp_path: Path) -> None:
+    network = make_network("4C3-P2-FCn", "batch", dtype=torch.bfloat16)
+    images, _ = make_batch(dtype=torch.float32)
+    network(images)  # statistics of the normalisation
+    path = write_onnx(network.eval(), tmp_path / "network.onnx", (1, 8, 8))
+    assert network.precision == torch.bfloat16
+    network.precision = torch.float32
+    compare(network, path, images)
+
+
 @pytest.mark.parametrize("neuron", [name for name in options("neuron") if name != "hodgkin_huxley"])
 def test_every_neuron_can_be_written(neuron: str, make_rule: Any, make_batch: Any, tmp_path: Path) -> None:
     """hodgkin_huxley alike, but its integration steps make a graph of some ten thousand nodes."""

@@ -21,11 +21,13 @@ NEEDED = ("onnx", "onnxscript")
 
 
 class Unrolled(nn.Module):
-    """A network with its time steps written out; the same logits as `Network.forward` in evaluation mode."""
+    """A network with its time steps written out; the same logits as `Network.forward` in evaluation mode and in
+    the precision of the weights, whatever that of training."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.network.precision = network.readout.weight.dtype  # ONNX Runtime convolves no bfloat16
 
     def forward(self, images: Tensor) -> Tensor:
         net = self.network
