@@ -145,6 +145,11 @@ def fake_an_image(folder: Path) -> None:
     (folder / "test" / "bee" / "1.png").write_text("<html>")
 
 
+def deepen_an_image(folder: Path) -> None:
+    grey = pixels(0)[..., 0].astype(np.uint16) * 256
+    Image.fromarray(grey).save(folder / "test" / "bee" / "1.png")
+
+
 def add_another_size(folder: Path) -> None:
     Image.fromarray(pixels(0, 7, 9)).save(folder / "train" / "ant" / "2.png")
 
@@ -164,6 +169,7 @@ def add_another_test_size(folder: Path) -> None:
         (add_a_test_class, "only one of them has 'cat'"),
         (break_an_image, "cannot read .*test/bee/1.png"),
         (fake_an_image, "cannot read .*test/bee/1.png"),
+        (deepen_an_image, r"test/bee/1.png has more than 8 bits a channel \(I;16\); convert it to 8"),
         (add_another_size, "2.png is 9x7 pixels but .*0.png is 4x5; .*data.size"),
         (add_another_test_size, "3x5x4 but test images 3x7x9"),
     ],

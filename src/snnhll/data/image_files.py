@@ -39,11 +39,14 @@ def pieces(rows: Tensor, size: int) -> tuple[Tensor, ...]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image]:
-    """Open an image file to be decoded within. Raises UserError, naming the file, when it is no readable image."""
+    """Open an image file to be decoded within. Raises UserError, naming the file, when it is no readable image, or one
+    of more than 8 bits a channel, whose bright pixels would all become white."""
     from PIL import Image  # sets in memory need none of it
 
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise UserError(f"{path} has more than 8 bits a channel ({image.mode}); convert it to 8.")
             yield image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"cannot read {path} as an image ({error}); repair or remove it.") from error
