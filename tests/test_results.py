@@ -65,6 +65,12 @@ def test_a_result_says_where_its_folder_is_now(folder: RunFolder) -> None:
     assert found.run_dir == str(moved.path)
 
 
+def test_a_result_of_a_version_that_knows_more_is_read(folder: RunFolder) -> None:
+    done = result(status="finished", run_dir=str(folder.path))
+    (folder.path / "result.json").write_text(json.dumps(asdict(done) | {"later": 1}))
+    assert folder.result() == done
+
+
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"status": "finished"}', '{"unknown": 1}'])
 def test_what_is_no_result_is_none(folder: RunFolder, text: str | None) -> None:
     if text is not None:

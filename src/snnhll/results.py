@@ -8,7 +8,7 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,7 +93,9 @@ class RunFolder:
         """Return the stored result, or None when there is none that can be read. Its folder is this one, which may have
         been moved, or be called otherwise from where the run was trained."""
         try:
-            return replace(Result(**json.loads((self.path / "result.json").read_text())), run_dir=str(self.path))
+            stored = json.loads((self.path / "result.json").read_text())
+            known = {f.name: stored[f.name] for f in fields(Result) if f.name in stored}  # a later version has more
+            return Result(**known | {"run_dir": str(self.path)})
         except (OSError, ValueError, TypeError):
             return None
 
