@@ -176,9 +176,16 @@ def load_rule(run_dir: str | Path, device: str = "cpu") -> tuple[Rule, Config]:
     """Return the trained rule of a run folder, in evaluation mode, and its configuration."""
     where = pick_device(device)
     config, chosen, state = _stored(Path(run_dir), where)
-    rule = build_rule(config, chosen, Problem(**state["problem"])).to(where)
-    rule.load_state_dict(state["rule"]["module"])
-    return rule.eval(), config
+    try:
+        rule = build_rule(config, chosen, Problem(**state["problem"]))
+        rule.load_state_dict(state["rule"]["module"])
+    except (LookupError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{run_dir}: configuration or weights are those of another version of snnhll; use that one, or train the "
+            f"run again with force=true ({reason})."
+        ) from error
+    return rule.to(where).eval(), config
 
 
 def load_problem(run_dir: str | Path) -> Problem:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from cli_runs import TINY, Command, Finished, only_run, read_result
 
 nir = pytest.importorskip("nir")
@@ -61,3 +62,16 @@ def test_a_network_whose_feedback_takes_part_is_refused(rule: str, snnhll: Comma
         assert answer.code == 2
         assert f"rule={rule} classifies with feedback between its layers, which neither format holds" in answer.err
     assert not list((tmp_path / "runs").glob("*/network.*"))
+
+
+def test_weights_of_another_version_are_told_in_one_line(snnhll: Command, finished: Finished, tmp_path: Path) -> None:
+    run = shutil.copytree(finished.folder, tmp_path / "run")
+    state = torch.load(run / "checkpoint.pt")
+    module = state["rule"]["module"]
+    module["called.otherwise"] = module.pop(next(iter(module)))
+    torch.save(state, run / "checkpoint.pt")
+    for command in (("eval", str(run)), ("export", str(run), "--to", "onnx")):
+        answer = snnhll(*command)
+        assert answer.code == 2
+        (told,) = answer.err.splitlines()
+        assert f"{run}: configuration or weights are those of another version of snnhll" in told
