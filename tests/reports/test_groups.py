@@ -48,6 +48,17 @@ def test_only_rows_that_share_a_name_say_more_and_only_what_sets_them_apart(name
     ]
 
 
+def test_rows_of_one_option_tell_all_that_differs_in_it(names: Names) -> None:
+    """Also where something else would set them apart already."""
+    low = LIF | {"v_th": 0.5}
+    runs = [{"neuron": PLIF}, {"neuron": LIF}, {"neuron": low, "trainer": {"steps": 4}}]
+    assert names(*runs) == [
+        "neuron.name=plif, trainer.steps=10",
+        "neuron.name=lif, neuron.v_th=1, trainer.steps=10",
+        "neuron.name=lif, neuron.v_th=0.5, trainer.steps=4",
+    ]
+
+
 @pytest.mark.parametrize(
     ("decays", "shown"),
     [((0.36787944117144233, 0.5), ("0.367879", "0.5")), ((0.36787941, 0.36787942), ("0.36787941", "0.36787942"))],

@@ -63,24 +63,30 @@ def _names(configs: Sequence[Config], flat: Sequence[dict[str, Any]], keys: Sequ
     """Return a name for each row: its values of the keys worth telling and, where rows share those, of what else sets
     them apart; what all rows have in common where there are no keys."""
     said = {key: _said(key, flat) for key in keys}
-    told = _told(keys)
-    untold = sorted((key for key in keys if key not in told), key=_is_target)
+    told = [[key for key in _by_option(keys) if _worth_telling(key, keys, row, flat)] for row in flat]
     alike: dict[tuple[str, ...], list[int]] = {}
-    for i in range(len(flat)):
-        alike.setdefault(tuple(said[key][i] for key in told), []).append(i)
+    for i, own in enumerate(told):
+        alike.setdefault(tuple(said[key][i] for key in own), []).append(i)
     names = [""] * len(flat)
     for rows in alike.values():
-        shown = [*told, *_separating(said, untold, rows)]
+        untold = sorted((key for key in keys if key not in told[rows[0]]), key=_is_target)
+        shown = [*told[rows[0]], *_separating(said, untold, rows)]
         for i in rows:
             names[i] = ", ".join(said[key][i] for key in shown if said[key][i]) or _unsaid(configs[i], shown)
     return names
 
 
-def _told(keys: Sequence[str]) -> list[str]:
-    """Return the keys worth telling: of an option that differs its name says all, not its class or its arguments."""
-    named = {key.removesuffix(".name") for key in keys if key.endswith(".name")}
-    inside = {key for key in keys if any(key.startswith(f"{head}.") and key != f"{head}.name" for head in named)}
-    return [key for key in keys if key not in inside and not _is_target(key)]
+def _by_option(keys: Sequence[str]) -> list[str]:
+    """Return the keys in order, the name of an option before what else is set in it."""
+    return sorted(keys, key=lambda key: key.removesuffix(".name"))
+
+
+def _worth_telling(key: str, keys: Sequence[str], row: dict[str, Any], flat: Sequence[dict[str, Any]]) -> bool:
+    """Return whether `key` differs between the rows that have the options of `row` around it: an option that differs
+    has other arguments, of which its name says all."""
+    around = [k for k in keys if k.endswith(".name") and k != key and key.startswith(k.removesuffix("name"))]
+    same = [other for other in flat if all(other.get(name) == row.get(name) for name in around)]
+    return not _is_target(key) and (not around or len({_text(other.get(key)) for other in same}) > 1)
 
 
 def _is_target(key: str) -> bool:

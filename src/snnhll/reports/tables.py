@@ -246,8 +246,12 @@ def _effort(runs: Sequence[Run]) -> str:
     """Return how long the runs took and on what; a run that rows share counts once."""
     results = {run.result.run_dir: run.result for run in runs}.values()
     hours = sum(result.wall_seconds or 0 for result in results) / 3600
-    count = f"{len(results)} run{'s' * (len(results) > 1)}"
-    return f"{count}, {hours:.1f} hours in all, on {'; '.join(sorted({r.device for r in results}))}."
+    took = f"{hours:.1f} hours" if hours >= 0.1 else f"{60 * hours:.1f} minutes"
+    return f"{_runs(len(results))}, {took} in all, on {'; '.join(sorted({r.device for r in results}))}."
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' * (count != 1)}"
 
 
 def of_runs(folders: Sequence[Path], metric: str, group_by: Sequence[str]) -> Table:
@@ -267,4 +271,4 @@ def of_runs(folders: Sequence[Path], metric: str, group_by: Sequence[str]) -> Ta
         rows.append(row)
         if group.mixed:
             notes.append(f"{row.name}: averages over runs that also differ in {', '.join(group.mixed)}.")
-    return Table("runs", f"{len(folders)} runs compared", shown, rows, notes=notes)
+    return Table("runs", f"{_runs(len(folders))} compared", shown, rows, notes=notes)
