@@ -215,6 +215,12 @@ def test_a_group_that_mixes_other_settings_says_so_and_counts_every_run(sweep: P
     assert any("differ in" in note and "loss.name" in note for note in table.notes)
 
 
+@pytest.mark.parametrize(("seconds", "said"), [(7200.0, "2.0 h"), (20.0, "20 s")])
+def test_effort_is_told_in_units_that_say_something(seconds: float, said: str, sweep: Plan, finish: Finish) -> None:
+    finish(sweep.jobs[0], 0.9, wall_seconds=seconds)
+    assert any(note.startswith(f"1 run, {said} in all, on ") for note in of_plan(sweep, "test_accuracy").notes)
+
+
 def test_groups_and_folders_that_do_not_exist_are_mistakes(sweep: Plan, finish: Finish, tmp_path: Path) -> None:
     folder = finish(sweep.jobs[0], 0.9)
     with pytest.raises(UserError, match=r"trainer\.step: no such key.*Did you mean 'trainer\.steps'"):

@@ -14,6 +14,7 @@ from snnhll.reports.metric import DROP, Metric
 from snnhll.reports.statistics import holm, mean, paired_p, sample_std
 from snnhll.results import Result, RunFolder
 from snnhll.sweeps.definition import Row
+from snnhll.sweeps.estimate import spoken
 from snnhll.sweeps.jobs import Job, Plan
 
 PUBLISHED_ONLY = "published only"
@@ -245,8 +246,7 @@ def _standing_notes(table: Table) -> list[str]:
 def _effort(runs: Sequence[Run]) -> str:
     """Return how long the runs took and on what; a run that rows share counts once."""
     results = {run.result.run_dir: run.result for run in runs}.values()
-    hours = sum(result.wall_seconds or 0 for result in results) / 3600
-    took = f"{hours:.1f} hours" if hours >= 0.1 else f"{60 * hours:.1f} minutes"
+    took = spoken(sum(result.wall_seconds or 0 for result in results))
     return f"{_runs(len(results))}, {took} in all, on {'; '.join(sorted({r.device for r in results}))}."
 
 
