@@ -14,6 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib.text import Text
 from rich.console import Console
 
 from snnhll.cli.main import main
@@ -24,6 +25,8 @@ from snnhll.reports.html import page
 from snnhll.reports.tables import Table, of_plan, of_runs
 from snnhll.sweeps import definition
 from snnhll.sweeps.jobs import Plan, plan
+
+PICTURES = ["bars", "curves", "layers", "rates", "cost"]
 
 Finish = Callable[..., Path]
 
@@ -179,18 +182,22 @@ def test_the_cost_figure_tells_local_rules_from_global_ones(sweep: Plan, finish:
     assert [face == "white" for face in faces] == [False, False, False, True, True]
 
 
-def test_a_long_title_is_wrapped_into_the_figure(table: Table) -> None:
-    table.title = "a title that is longer than any figure is wide, " * 3
-    picture = draw(table)["curves"]
-    title = picture.axes[0].title
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_long_title_is_wrapped_into_the_figure(table: Table, name: str) -> None:
+    """Also where the axes begin far right, beside long names."""
+    table.title = "A TITLE that is longer THAN ANY FIGURE IS WIDE, " * 3
+    table.rows[0].name = "a name of forty letters, as some are long"
+    picture = draw(table)[name]
+    (title,) = picture.findobj(lambda artist: isinstance(artist, Text) and artist.get_text().startswith("A TITLE"))
     picture.canvas.draw()
     box = title.get_window_extent()
     assert "\n" in title.get_text()
     assert 0 <= box.x0 < box.x1 <= picture.bbox.width
+    assert box.y1 <= picture.bbox.height
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("name", ["bars", "curves", "layers", "rates", "cost"])
+@pytest.mark.parametrize("name", PICTURES)
 def test_long_names_stay_readable_and_inside_the_figure(table: Table, name: str) -> None:
     keys = ("encoding", "loss", "neuron", "optimizer", "rule", "schedule", "surrogate")
     names = [", ".join(f"{key}.name=option_{i}" for key in keys) for i in range(10)]

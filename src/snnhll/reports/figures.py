@@ -53,7 +53,9 @@ def bars(table: Table) -> Figure | None:
         return None
     names = style.labels([row.name for row in rows])
     lines = max(map(style.line_count, names))
-    picture, (panel,) = style.figure(width=7.0, height=1.0 + max(0.33, style.GAP + style.LINE * lines) * len(rows))
+    title = _title(table)
+    around = 0.7 + 0.2 * style.line_count(title)
+    picture, (panel,) = style.figure(width=7.0, height=around + max(0.33, style.GAP + style.LINE * lines) * len(rows))
     places = list(range(len(rows)))[::-1]
     start = _axis_start(rows)
     for place, row in zip(places, rows, strict=True):
@@ -75,7 +77,8 @@ def bars(table: Table) -> Figure | None:
         panel.annotate(text, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     panel.set_yticks(places, names, fontsize=style.SMALL if lines > 1 else None)
     label = f"{table.metric.title}" + (f" (axis starts at {start:g})" if start else "")
-    panel.set(xlabel=label, ylim=(-0.6, len(rows) - 0.4), title=_title(table))
+    panel.set(xlabel=label, ylim=(-0.6, len(rows) - 0.4))
+    _entitle(picture, title)
     panel.set_xlim(start, panel.dataLim.x1 + 0.04 * (panel.dataLim.x1 - start))
     panel.grid(axis="y", visible=False)
     _bar_legend(picture, rows)
@@ -130,7 +133,8 @@ def learning_curves(table: Table) -> Figure | None:
         _band(panel, [e + 1 for e in range(length)], values, i, row.name, marker=False)
     style.whole_numbers(panel)
     split = "validation" if validated else "training"
-    panel.set(xlabel="epoch", ylabel=f"{split} accuracy in %", title=_title(table, "learning curves"))
+    panel.set(xlabel="epoch", ylabel=f"{split} accuracy in %")
+    _entitle(picture, _title(table, "learning curves"))
     _legend(picture, panel)
     return picture
 
@@ -175,7 +179,8 @@ def _by_layer(
         _band(panel, [places[k] for k in known], [by_layer[k] for k in known], i, row.name, marker=True)
     ticks = list(range(1, deepest + 1))
     panel.set_xticks(ticks, [*map(str, ticks[:-1]), "readout"] if readout else [*map(str, ticks)])
-    panel.set(xlabel="layer", ylabel=label, title=_title(table, title))
+    panel.set(xlabel="layer", ylabel=label)
+    _entitle(picture, _title(table, title))
     if not readout:
         panel.set_ylim(bottom=0)
     _legend(picture, panel)
@@ -221,7 +226,7 @@ def cost(table: Table) -> Figure | None:
         else:  # from 0, so that a small difference in cost looks small
             panel.set_xlim(0, 1.08 * panel.dataLim.x1)
             panel.xaxis.set_major_locator(MaxNLocator(5))
-    picture.suptitle(_title(table, "accuracy against cost; filled: local, hollow: global", width=96), fontsize=11)
+    _entitle(picture, _title(table, "accuracy against cost; filled: local, hollow: global", width=96))
     handles = [Line2D([], [], marker=_marker(i), color=_colour(i), mfc=face, ls="") for i, face in enumerate(faces)]
     names = [
         row.name + ("" if locality == "local" else f" ({locality})")
@@ -282,6 +287,11 @@ def _colour(i: int) -> str:
 def _marker(i: int) -> str:
     """Return a marker, such that no two rows of up to 64 share both it and their colour."""
     return style.MARKERS[(i + i // len(style.COLOURS)) % len(style.MARKERS)]
+
+
+def _entitle(picture: Figure, title: str) -> None:
+    """Put a title over the middle of the figure: over that of its axes, long names beside them push it out."""
+    picture.suptitle(title, fontsize=11)
 
 
 def _title(table: Table, what: str = "", width: int = 72) -> str:
