@@ -185,8 +185,9 @@ def test_the_cost_figure_tells_local_rules_from_global_ones(sweep: Plan, finish:
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_long_title_is_wrapped_into_the_figure(table: Table, name: str) -> None:
     """Also where the axes begin far right, beside long names."""
-    table.title = "A TITLE that is longer THAN ANY FIGURE IS WIDE, " * 3
-    table.rows[0].name = "a name of forty letters, as some are long"
+    table.title = "A TITLE, 32C5-P2-64C5-P2-FC512-FC10, T 4: LOCAL LOSSES THAT are long, " * 2
+    table.rows[0].name = "a name of forty-four letters, as some of ours"
+    table.rows[0].published = 95.0
     picture = draw(table)[name]
     (title,) = picture.findobj(lambda artist: isinstance(artist, Text) and artist.get_text().startswith("A TITLE"))
     picture.canvas.draw()

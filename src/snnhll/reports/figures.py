@@ -290,7 +290,7 @@ def _marker(i: int) -> str:
 
 
 def _entitle(picture: Figure, title: str) -> None:
-    """Put a title over the middle of the figure: over that of its axes, long names beside them push it out."""
+    """Put a title over the middle of the figure; centred over axes beside long names it would be cut off."""
     picture.suptitle(title, fontsize=11)
 
 
