@@ -179,6 +179,8 @@ def _convert_plain(value: Any, hint: Any, where: str) -> Any:
             raise UserError(f"{where}: {value!r} is not a finite number.")
         return float(value)
     if hint is int and number and math.isfinite(value) and value == int(value):
+        if abs(value) >= 2**63:
+            raise UserError(f"{where}: {value!r} is too large for a whole number of 64 bits.")
         return int(value)
     if hint in (int, float, bool, str, dict, list, tuple) or hint is type(None):
         if isinstance(value, hint) and (hint in (bool, dict, list, tuple, str) or number):

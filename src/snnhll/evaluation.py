@@ -20,6 +20,7 @@ from snnhll.data import Data, open_data
 from snnhll.data.noise.noise import Noise
 from snnhll.data.pipeline import Batch
 from snnhll.errors import UserError, nearest
+from snnhll.memory import sufficing
 from snnhll.metrics import evaluate
 from snnhll.reports.noise_pictures import Example
 from snnhll.rules.rule import Rule
@@ -42,6 +43,7 @@ class Trial:
         return self.data.eval_batches("test", size, self.noise, chosen.seed, self.rule.classifier)
 
 
+@sufficing()
 def evaluations(run: Path, choices: list[list[str]], own: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return what `run` reaches on its test images under each list of overrides.
 
@@ -62,6 +64,7 @@ def evaluations(run: Path, choices: list[list[str]], own: Sequence[str] = ()) ->
     return rows
 
 
+@sufficing()
 @torch.no_grad()
 def examples(run: Path, choices: list[list[str]], own: Sequence[str] = (), count: int = 3) -> list[Example]:
     """Return the first test image of each of `count` classes under each list of overrides, and what `run` says."""

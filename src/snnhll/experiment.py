@@ -65,7 +65,8 @@ def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bo
         if count := together.threads(chosen):
             torch.set_num_threads(count)
         result.device = _device_name(chosen.device)
-        parts = assemble(config, chosen)
+        with memory.sufficing():
+            parts = assemble(config, chosen)
         together.check(parts, chosen)
         if not keep_failure:
             stack.enter_context(RunFolder.create(path).recording(result))
@@ -86,6 +87,7 @@ def _start(folder: RunFolder, config: Config, result: Result, force: bool) -> No
     folder.write_result(result)
 
 
+@memory.sufficing()
 def _run(parts: Parts, config: Config, chosen: Settings, folder: RunFolder, result: Result, tracker: Tracker) -> None:
     data, rule = parts.data, parts.rule
     release()  # what earlier runs of this process have left is none of this one's

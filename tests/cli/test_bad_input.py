@@ -51,6 +51,8 @@ OVERRIDES = {
     "trainer.epochs=1.5": "trainer.epochs: expected a whole number, got 1.5.",
     "trainer.epochs=inf": "trainer.epochs: expected a whole number, got inf.",
     "trainer.epochs=0": "trainer.epochs: 0 is out of range, expected a number >= 1.",
+    "trainer.epochs=1e30": "trainer.epochs: 1e+30 is too large for a whole number of 64 bits.",
+    f"seed={2**63}": f"seed: {2**63} is too large for a whole number of 64 bits.",
     "seed=-1": "seed: -1 is out of range, expected a number >= 0.",
     "force=maybe": "force: expected true or false, got 'maybe'.",
     "architecture.dropout=1": "architecture.dropout: 1.0 is out of range, expected a number in [0, 1).",
@@ -71,6 +73,8 @@ OVERRIDES = {
     "loss.terms.pred=null": "loss.terms.pred: has no _target_",
     # an architecture that does not fit: which layer, which size
     "architecture.spec=4C3-P20-FCn": "layer 2 (P20) of '4C3-P20-FCn': cannot pool a map of 8x8 by 20",
+    "architecture.width=1e300": "units after the width multiplier; expected 1 to 999999999.",
+    "architecture.spec=99999C99999-FCn": "Memory does not suffice",
     "architecture.spec=784-128-10": "'784-128-10' expects 784 inputs, but an image here has 1x8x8 = 64",
     "architecture.spec=4C3-XX-FCn": "layer 2 (XX) of '4C3-XX-FCn': cannot read this layer",
     "architecture.spec=FC10-4C3-FCn": "layer 2 (4C3) of 'FC10-4C3-FCn': a convolution cannot follow",
@@ -346,6 +350,18 @@ def test_loss_that_is_not_a_number(snnhll: Command, tmp_path: Path) -> None:
     assert "loss 'pred'" in line or "loss 'sim'" in line
     assert "Traceback" in (folder / "error.txt").read_text()
     assert read_metrics(folder) == []
+
+
+@pytest.mark.parametrize(
+    "override", ["trainer.steps=1000000000000", "data.augment.crop=10000000", "trainer.steps=9000000000000000000"]
+)
+def test_more_memory_than_there_is(snnhll: Command, override: str, tmp_path: Path) -> None:
+    answer = snnhll("train", *TINY, override)
+    assert answer.code == 2
+    said = answer.err.splitlines()[-1]
+    assert said.startswith("snnhll: Memory does not suffice")
+    assert "make trainer.batch_size" in said
+    assert read_result(only_run(tmp_path / "outputs"))["error"].startswith("Memory does not suffice")
 
 
 def test_output_folder_that_cannot_be_written(snnhll: Command, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ Shape = tuple[int, ...]
 Shortcut = Literal["none", "spikes", "membrane"]
 
 _SIZE = "([0-9]{1,9})"
+_MOST_UNITS = 10**9 - 1  # nine digits, with the width multiplier as without
 _CONV = re.compile(rf"{_SIZE}C{_SIZE}(?:s{_SIZE})?\Z")
 _RESIDUAL = re.compile(rf"{_SIZE}(SEW|MS){_SIZE}(?:s{_SIZE})?\Z")
 _SHORTCUTS: dict[str, Shortcut] = {"SEW": "spikes", "MS": "membrane"}
@@ -120,8 +121,8 @@ def _check_readout(spec: str, token: str, classes: int) -> None:
 
 
 def _positive(units: int, where: str) -> int:
-    if units < 1:
-        raise UserError(f"{where}: has {units} units after the width multiplier; expected at least 1.")
+    if not 1 <= units <= _MOST_UNITS:
+        raise UserError(f"{where}: has {units:.6g} units after the width multiplier; expected 1 to {_MOST_UNITS}.")
     return units
 
 
