@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from snnhll import threads
 from snnhll.assemble import load_rule, option
 from snnhll.config import Config, Settings, compose, settings
 from snnhll.data import Data, open_data
@@ -87,18 +88,18 @@ def trials(run: Path, choices: list[list[str]], own: Sequence[str] = ()) -> Iter
         rule, trained = load_rule(run, device)
         config = with_overrides(trained, overrides, own)
         chosen = settings(config)
-        if chosen.threads and any(o.startswith("threads=") for o in overrides):  # else as this machine has them
-            torch.set_num_threads(chosen.threads)
-        place = rule.network.mean.device
-        key = json.dumps([config["data"], chosen.seed, str(place)])
-        if key not in opened:
-            size = chosen.trainer.batch_size
-            data = open_data(config["data"], batch_size=size, seed=chosen.seed, device=place, trust=chosen.trust)
-            opened = {key: data}
-        noise: Noise = option(config, "noise", chosen.trust)
-        if noise.when == "train" and any(o.startswith("noise") for o in overrides):
-            raise UserError("noise.when: 'train' leaves the test images as they are; add noise.when=test.")
-        yield Trial(overrides, rule, opened[key], noise if noise.acts_in("test") else None, chosen)
+        asked = any(o.startswith("threads=") for o in overrides)  # else as this machine has them
+        with threads.using(chosen.threads if asked else None):
+            place = rule.network.mean.device
+            key = json.dumps([config["data"], chosen.seed, str(place)])
+            if key not in opened:
+                size = chosen.trainer.batch_size
+                data = open_data(config["data"], batch_size=size, seed=chosen.seed, device=place, trust=chosen.trust)
+                opened = {key: data}
+            noise: Noise = option(config, "noise", chosen.trust)
+            if noise.when == "train" and any(o.startswith("noise") for o in overrides):
+                raise UserError("noise.when: 'train' leaves the test images as they are; add noise.when=test.")
+            yield Trial(overrides, rule, opened[key], noise if noise.acts_in("test") else None, chosen)
 
 
 def with_overrides(trained: Config, overrides: list[str], own: Sequence[str] = ()) -> Config:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from snnhll import memory
+from snnhll import memory, threads
 from snnhll.allocator import release, tune
 from snnhll.assemble import Parts, assemble
 from snnhll.check import check_read
@@ -62,8 +62,7 @@ def run(config: Config, overrides: list[str], display: Tracker, keep_failure: bo
             stack.enter_context(RunFolder.create(path).recording(result))
         chosen = settings(config)
         tune(chosen.trainer.update)
-        if count := together.threads(chosen):
-            torch.set_num_threads(count)
+        stack.enter_context(threads.using(together.threads(chosen)))
         result.device = _device_name(chosen.device)
         with memory.sufficing():
             parts = assemble(config, chosen)

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from snnhll.config import Config, identity
+from snnhll.config import Config, Settings, identity, settings
 from snnhll.errors import UserError
 from snnhll.sweeps.jobs import Job, unique
 
@@ -119,22 +119,22 @@ def measured_speed(config: Config) -> float | None:
     """
     if config["data"]["name"] not in SETS:
         return None
+    from snnhll import threads
+
     try:
-        return _measured_speed(config)
+        chosen = settings(config)
+        with threads.using(chosen.threads):
+            return _measured_speed(config, chosen)
     except UserError:
         return None
 
 
-def _measured_speed(config: Config) -> float:
+def _measured_speed(config: Config, chosen: Settings) -> float:
     import torch
 
     from snnhll.assemble import Problem, build_rule, pick_device
-    from snnhll.config import settings
 
     _, classes, shape = SETS[config["data"]["name"]]
-    chosen = settings(config)
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
     device = pick_device(chosen.device)
     rule = build_rule(config, chosen, Problem(shape, classes, [0.5] * shape[0], [0.5] * shape[0])).to(device)
 
