@@ -15,7 +15,7 @@ from torch import Tensor
 from snnhll import training
 from snnhll.config import TrainerSettings
 from snnhll.data.pipeline import Data
-from snnhll.errors import DivergedError
+from snnhll.errors import DivergedError, UserError
 from snnhll.results import RunFolder
 from snnhll.rules.rule import Rule
 from snnhll.run_state import RunState
@@ -332,6 +332,11 @@ def test_cosine_rises_linearly_and_falls_to_its_floor() -> None:
     assert factors[:3] == pytest.approx([1 / 3, 2 / 3, 1])
     assert all(a > b > 0.1 for a, b in pairwise(factors[2:]))
     assert Cosine(warmup=2, floor=0.1).factor(7, 12) == pytest.approx(0.55)
+
+
+def test_a_warm_up_as_long_as_the_training_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^schedule.warmup: 5 epochs of 5 in all"):
+        Cosine(warmup=5).factor(0, 5)
 
 
 def test_tracker_hears_of_steps_and_epochs(run: Callable[..., Any]) -> None:

@@ -141,9 +141,15 @@ def make_loss(config: Config, problem: Problem, trust: list[str], layer: Layer) 
 def make_optimizer(config: Config, trust: list[str], parameters: Iterable[nn.Parameter]) -> Optimizer:
     """Build one optimiser over `parameters`. Raises UserError for what its own checks refuse."""
     try:
-        return option(config, "optimizer", trust, params=list(parameters))
+        built: Optimizer = option(config, "optimizer", trust, params=list(parameters))
     except ValueError as error:
         raise UserError(f"optimizer: {error}.") from error
+    if isinstance(built, (torch.optim.LBFGS, torch.optim.SparseAdam)):
+        raise UserError(
+            f"optimizer: {type(built).__name__} takes more than one dense gradient a step; use optimizer=adam, adamw, "
+            f"sgd or another of torch.optim."
+        )
+    return built
 
 
 def pick_device(name: str) -> torch.device:

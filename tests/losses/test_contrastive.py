@@ -75,13 +75,26 @@ def test_default_does_not_depend_on_how_much_a_layer_fires(see: Callable[..., Ac
 
 
 @pytest.mark.parametrize("normalise", [True, False])
-def test_silent_layer_is_pushed_apart_with_finite_gradients(normalise: bool) -> None:
+def test_silent_layer_has_the_value_of_the_margin_and_no_gradient(normalise: bool) -> None:
     silent = torch.zeros(B, 9, dtype=torch.float64, requires_grad=True)
     value = loss_of(ContrastiveLoss(normalise), Activity(silent[None], silent, silent), LABELS)
     different = sum(a != b for a in LABELS for b in LABELS)
     assert value.item() == pytest.approx((1 - 1e-4) ** 2 * different / (B * (B - 1)))
     (gradient,) = torch.autograd.grad(value, [silent])
-    assert gradient.isfinite().all()
+    assert gradient.count_nonzero() == 0
+
+
+def test_a_silent_sample_leaves_the_gradient_of_the_others(see: Callable[..., Activity]) -> None:
+    """Scaled to unit length, a rate of almost 0 would have a gradient without bound."""
+    rate = see(1, B, 9).rate.detach()
+    rate[2] = 0
+    rate.requires_grad_()
+    value = loss_of(ContrastiveLoss(margin=1.4), Activity(rate[None], rate, rate), LABELS)
+    assert value.item() == pytest.approx(reference(rate.detach().numpy(), LABELS, margin=1.4))
+    (gradient,) = torch.autograd.grad(value, [rate])
+    lengths = gradient.norm(dim=1)
+    assert lengths[2] == 0
+    assert (lengths > 0).sum() == B - 1
 
 
 @pytest.mark.parametrize("normalise", [True, False])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from snnhll.errors import UserError
 from snnhll.losses.loss import Activity, Batch
 from snnhll.losses.similarity import SimilarityLoss
 from snnhll.networks.spec import Layer
@@ -106,6 +107,21 @@ def test_embedding_sets_the_length_of_vectors_only() -> None:
     assert wide.weight.shape == (6, 6)  # at most as long as its input
     assert isinstance(maps, nn.Conv2d)
     assert maps.weight.shape == (3, 3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("layer", "options"),
+    [
+        (Layer("linear", (5,), 16), {"embedding": 1}),
+        (Layer("linear", (5,), 1), {}),
+        (Layer("conv", (2, 4, 4), 1, 3), {}),
+        (Layer("conv", (2, 4, 4), 1, 3), {"spatial": "flatten", "head_size": 1}),
+    ],
+)
+def test_one_feature_does_not_differ_from_its_mean(layer: Layer, options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"^loss.terms.sim.centre: a layer with one feature"):
+        SimilarityLoss(layer, **options)
+    SimilarityLoss(layer, centre=False, **options)
 
 
 def test_one_pixel_has_no_neighbours_for_a_projection_to_weigh() -> None:

@@ -149,3 +149,18 @@ def test_a_run_never_loads_the_compiler_of_torch(tmp_path: Any) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
+
+
+def test_a_gradient_in_another_memory_order_moves_its_own_weights() -> None:
+    weight = nn.Parameter(torch.zeros(4, 3, 2, 2).contiguous(memory_format=torch.channels_last))
+    weight.grad = torch.zeros(4, 3, 2, 2)
+    weight.grad[0, 1, 0, 0] = 1
+    Adam([weight], lr=0.1).step()
+    assert weight.nonzero().tolist() == [[0, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("name", ["LBFGS", "SparseAdam"])
+def test_an_optimiser_that_takes_more_than_a_gradient_is_refused(name: str) -> None:
+    config = compose([]) | {"optimizer": {"_target_": f"torch.optim.{name}", "name": name, "lr": 0.1}}
+    with pytest.raises(UserError, match=f"optimizer: {name} takes more than one dense gradient a step"):
+        make_optimizer(config, [], parameters())

@@ -8,6 +8,7 @@ signal of a feature to the neurons it was made of without automatic differentiat
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -144,7 +145,15 @@ class Deviation(Features):
 
 def _groups(members: int, size: int, shortest: int) -> int:
     """The largest number of equal groups, at most `size`, each at least `shortest` long; one where none divides."""
-    return next((g for g in range(min(size, members // shortest), 0, -1) if members % g == 0), 1)
+    most = min(size, members // shortest)
+    found = next((g for g in range(most, 0, -1) if members % g == 0), 1)
+    if found < most / 2:
+        warnings.warn(
+            f"{members} neurons or channels divide evenly into {found} group{'s' * (found > 1)} only, where {most} "
+            f"were possible: the kernel sees little of the layer. Choose one with more divisors, or features=pool.",
+            stacklevel=2,
+        )
+    return found
 
 
 def _spread(groups: Tensor, like: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ class ContrastiveLoss(Loss):
 
     normalise: scale every sample's rates to unit length first, so that distances and margin are on one scale; false
     takes them raw, as printed (then distances of convolutional rates lie far beyond any margin and only attraction
-    acts). margin: m; two unit vectors of non-negative rates are at most √2 apart.
+    acts). A silent sample has no direction, and gets no gradient there; it would be one of 1/√EPS times the usual.
+    margin: m; two unit vectors of non-negative rates are at most √2 apart.
     """
 
     once: ClassVar[bool] = True
@@ -38,7 +39,8 @@ class ContrastiveLoss(Loss):
     def forward(self, activity: Activity, target: Any) -> Tensor:
         r = activity.rate.flatten(1)
         if self.normalise:
-            r = r / (r.square().sum(1, keepdim=True) + EPS).sqrt()
+            fired = (r.detach() != 0).any(1, keepdim=True)
+            r = r / (r.square().sum(1, keepdim=True) + EPS).sqrt() * fired
         r = self.gathered(r)
         gram = r @ r.t()
         norms = gram.diagonal()

@@ -11,7 +11,10 @@ from snnhll.ops import average_pool
 
 
 def pooled_side(shape: Shape, size: int) -> int | None:
-    """Return the side to which maps of `shape` (C, H, W) are pooled so that C side² <= size; None when they fit."""
+    """Return the side to which maps of `shape` (C, H, W) are pooled so that C side² <= size; None when they fit.
+
+    1 where the channels alone are more than `size`.
+    """
     if len(shape) == 1 or math.prod(shape) <= size:
         return None
     return max(1, min(math.isqrt(size // shape[0]), *shape[1:]))

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from snnhll.build import PositiveInt
-from snnhll.losses.features import pooled_side
+from snnhll.errors import UserError
+from snnhll.losses.features import pooled_length, pooled_side
 from snnhll.losses.loss import Activity, Batch, Loss
 from snnhll.networks.spec import Layer
 
@@ -83,6 +84,18 @@ class SimilarityLoss(Loss):
             self.projection = nn.Conv2d(layer.units, layer.units, kernel, padding=kernel // 2, bias=False)
         else:
             self.projection = nn.Linear(layer.units, min(embedding or layer.units, layer.units), bias=False)
+
+        if centre and self._count(layer, embedding if projection else None) == 1:
+            raise UserError(
+                "loss.terms.sim.centre: a layer with one feature does not differ from its own mean, so that it would "
+                "learn nothing; give it more neurons or a larger embedding, or choose centre=false."
+            )
+
+    def _count(self, layer: Layer, embedding: int | None) -> int:
+        """Return the number of features of a sample."""
+        if layer.kind != "conv":
+            return min(embedding or layer.units, layer.units)
+        return layer.units if self.spatial == "deviation" else pooled_length(layer.out_shape, self.side)
 
     def prepare(self, batch: Batch) -> Tensor:
         labels = self.gathered(batch.labels)

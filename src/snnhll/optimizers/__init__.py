@@ -1,1 +1,1 @@
-"""What follows a gradient: any optimiser of torch.optim, and a leaner Adam of our own."""
+"""What follows a gradient: an optimiser of torch.optim that steps by dense gradients, and a leaner Adam of our own."""

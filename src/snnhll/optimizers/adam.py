@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from snnhll.build import NonNegative, Range
+from snnhll.build import NonNegative, Positive, Range
 
 Decay = Annotated[float, Range(0, 1, open_high=True)]
 
@@ -37,7 +37,7 @@ class Adam:
         params: list[nn.Parameter],
         lr: NonNegative,
         betas: tuple[Decay, Decay] = (0.9, 0.999),
-        eps: NonNegative = 1e-8,
+        eps: Positive = 1e-8,
         weight_decay: NonNegative = 0.0,
         decoupled: bool = False,
     ) -> None:
@@ -64,7 +64,7 @@ class Adam:
         (group,) = self.param_groups
         update(
             [self.params[i] for i in grads],
-            list(grads.values()),
+            [_laid_out_as(self.params[i], grad) for i, grad in grads.items()],
             [m.first for m in moments],
             [m.second for m in moments],
             [],  # the largest second moments so far, which amsgrad would keep
@@ -110,3 +110,8 @@ class Adam:
         else:
             for i in due:
                 self.moments[i].step.add_(1)
+
+
+def _laid_out_as(parameter: Tensor, grad: Tensor) -> Tensor:
+    """Return the gradient in the parameter's memory order, in which the fused update walks through both."""
+    return grad if grad.stride() == parameter.stride() else torch.empty_like(parameter).copy_(grad)

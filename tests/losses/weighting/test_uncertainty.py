@@ -35,6 +35,7 @@ def test_it_starts_at_rest_and_then_descends(first: list[float], second: list[fl
     assert weighting.current.tolist() == pytest.approx([1 / (2 * L) for L in first])
     weighting.adapt(torch.tensor(second, dtype=torch.float64), never)
     s = [math.log(a) - 0.1 * 0.5 * (1 - b / a) for a, b in zip(first, second, strict=True)]
+    s = [sorted((math.log(a), x, math.log(b)))[1] for a, x, b in zip(first, s, second, strict=True)]  # not past log b
     assert weighting.log_variance.tolist() == pytest.approx(s)
     assert weighting.current.tolist() == pytest.approx([0.5 * math.exp(-x) for x in s])
 
@@ -47,8 +48,18 @@ def test_the_weights_follow_the_losses_down_to_equal_shares() -> None:
     assert (weighting.current * torch.tensor([2.0, 1000.0])).tolist() == pytest.approx([0.5, 0.5], rel=1e-3)
 
 
-def test_a_loss_of_zero_is_no_end() -> None:
+def test_a_loss_of_zero_is_waited_out() -> None:
     weighting = Uncertainty(START)
     weighting.adapt(torch.tensor([0.0, 1.0]), never)
+    assert weighting.current.tolist() == [0, 0.5]
     weighting.adapt(torch.tensor([1e-3, 1.0]), never)
-    assert torch.isfinite(weighting.current).all()
+    assert weighting.current.tolist() == pytest.approx([500, 0.5])
+
+
+@pytest.mark.parametrize("first", [1e-20, 1e-9, 1e-4])
+def test_a_loss_far_above_its_first_value_is_not_switched_off(first: float) -> None:
+    weighting = Uncertainty(START)
+    weighting.adapt(torch.tensor([first, 1.0]), never)
+    for _ in range(100):
+        weighting.adapt(torch.tensor([0.3, 1.0]), never)
+    assert weighting.current.tolist() == pytest.approx([0.5 / 0.3, 0.5], rel=0.5)

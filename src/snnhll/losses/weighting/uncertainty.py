@@ -4,8 +4,9 @@
     ∂L/∂s_k = ½ (1 - exp(-s_k) L_k)
 
 For a cross-entropy the paper writes L_k / σ_k²: the same with s_k shifted by log 2, so the weights that are learned do
-not differ. s_k starts at log L_k of the first batch, where its gradient is zero, since losses differ by orders of
-magnitude and a descent from elsewhere would take the training to arrive.
+not differ. s_k starts at log L_k of the first batch whose L_k is not 0, where its gradient is zero, since losses differ
+by orders of magnitude and a descent from elsewhere would take the training to arrive; until then w_k is 0. For the same
+reason no step passes that optimum of its batch: from far below, the gradient is as large as L_k is unexpected.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ class Uncertainty(Adaptive):
         self.register_buffer("log_variance", torch.full((len(weights),), torch.inf))
 
     def adapt(self, losses: Tensor, norms: Callable[[], Tensor]) -> None:
-        s = torch.where(self.log_variance.isinf(), losses.clamp(min=TINY).log(), self.log_variance)
-        self.log_variance.copy_(s - self.lr * self.gradient(losses, s))
+        optimum = losses.clamp(min=TINY).log()
+        s = torch.where(self.log_variance.isinf() & (losses > TINY), optimum, self.log_variance)
+        moved = s - self.lr * self.gradient(losses, s)
+        self.log_variance.copy_(torch.where(s < optimum, moved.minimum(optimum), moved.maximum(optimum)))
         self.current.copy_(0.5 * torch.exp(-self.log_variance))
 
     @staticmethod
