@@ -102,7 +102,7 @@ class Settings:
     output_dir: str
     force: bool
     device: str
-    threads: PositiveInt | None
+    threads: Annotated[int, Range(1, 1024)] | None
     trust: list[str]
     trainer: TrainerSettings
     architecture: ArchitectureSettings

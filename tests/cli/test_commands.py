@@ -187,6 +187,24 @@ def test_eval_takes_threads(snnhll: Command, finished: Finished, monkeypatch: py
     assert asked == [2, torch.get_num_threads()]
 
 
+def test_eval_leaves_out_what_is_no_run(snnhll: Command, finished: Finished, tmp_path: Path) -> None:
+    """As outputs/* names what a sweep keeps beside its runs."""
+    (tmp_path / "wandb").mkdir()
+    answer = snnhll("eval", "wandb", str(finished.folder))
+    assert answer.code == 0
+    assert answer.err == "snnhll: wandb: no trained run; left out.\n"
+    assert len(answer.out.splitlines()) == 2
+    assert snnhll("eval", str(finished.folder), "wandbb").err.startswith("snnhll: wandbb: no run here")
+    assert snnhll("eval", "wandb").err.startswith("snnhll: wandb: no run here")
+
+
+def test_a_folder_may_have_an_equals_sign(snnhll: Command, finished: Finished, tmp_path: Path) -> None:
+    run = tmp_path / "lr=0.1" / finished.folder.name
+    shutil.copytree(finished.folder, run)
+    assert finished.folder.name in snnhll("eval", str(run)).out
+    assert "## 1 run compared" in snnhll("report", "lr=0.1", "--format", "md").out
+
+
 def test_eval_prints_one_line_a_choice(snnhll: Command, finished: Finished) -> None:
     answer = snnhll("eval", str(finished.folder), "noise=salt_pepper", "noise.p=0.1,0.2,0.3")
     heading, *lines = answer.out.splitlines()

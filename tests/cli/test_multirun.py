@@ -83,6 +83,12 @@ def test_a_pattern_stands_for_the_options_that_match(snnhll: Command) -> None:
     assert "1 of 1 runs finished" in answer.out
 
 
+def test_a_pattern_that_nothing_matches_is_told(snnhll: Command) -> None:
+    answer = snnhll("-m", "loss=glob(zzz*)", *TINY, "output_dir=runs")
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1].startswith("snnhll: The overrides stand for no run")
+
+
 def test_a_value_out_of_range_starts_no_job(snnhll: Command, tmp_path: Path) -> None:
     answer = snnhll("-m", "seed=0,1", "trainer.update=accumulate,foo", *TINY, "output_dir=runs")
     assert answer.code == 2

@@ -14,15 +14,16 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from rich.console import Console
 
 from snnhll.cli.main import main
 from snnhll.reports import style
 from snnhll.reports.figures import draw
-from snnhll.reports.formats import to_csv, to_html, to_markdown, to_rich, to_tex
+from snnhll.reports.formats import _tex, to_csv, to_html, to_markdown, to_rich, to_tex
 from snnhll.reports.html import page
-from snnhll.reports.tables import Table, of_plan, of_runs
+from snnhll.reports.tables import Table, TableRow, of_plan, of_runs
 from snnhll.sweeps import definition
 from snnhll.sweeps.jobs import Plan, plan
 
@@ -249,3 +250,23 @@ def test_out_and_html_write_every_format_and_figure(table: Table, sweep: Plan, t
         ElementTree.parse(path)
     for path in out.glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_bars_of_negative_values_are_as_long_as_their_values(sweep: Plan) -> None:
+    """Noise may help: then accuracy_drop is below 0."""
+    table = of_plan(sweep)
+    rows = [TableRow(str(value), n_wanted=1, values={0: value}) for value in (2.2, -1.1, -3.25)]
+    for shown in (rows, rows[1:]):
+        panel = draw(replace(table, rows=shown))["bars"].axes[0]
+        low, high = panel.get_xlim()
+        lengths = [bar.get_width() for bar in panel.patches if isinstance(bar, Rectangle)]
+        assert lengths == pytest.approx([row.mean for row in shown])
+        assert low < -3.25
+        assert high >= max(0, *(row.mean for row in shown))
+
+
+def test_every_letter_of_the_shipped_sweeps_is_one_that_latex_knows() -> None:
+    for name in definition.names():
+        sweep = definition.read(name)
+        for text in (sweep.title, *(row.name for row in sweep.rows)):
+            assert _tex(text).isascii(), text

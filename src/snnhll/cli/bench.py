@@ -41,7 +41,7 @@ from snnhll.bench.works import WORKS
 from snnhll.errors import UserError, nearest
 
 Report = Callable[[str], None]
-STAGED = [  # the settings whose layers can be stages; the first is measured by default
+STAGED = [  # the settings whose layers can be stages
     f"pred_sim {update} {precision}" for update in ("rate", "accumulate", "final") for precision in PRECISIONS
 ]
 
@@ -106,7 +106,9 @@ def stages(chosen: argparse.Namespace, run: Runner, report: Report) -> int:
     """Measure and model pipeline stages. Raises UserError for what has none."""
     from snnhll.bench import pipeline
 
-    settings = chosen.setting or STAGED[:1]
+    if chosen.against or chosen.scaling:
+        raise UserError("bench: --stages measures this program alone; leave --against and --scaling away.")
+    settings = chosen.setting or [f"pred_sim rate {precision}" for precision in chosen.precision or ("fp32",)]
     _check("--setting with --stages", settings, STAGED)
     for work in chosen.works:
         parts = len(WORKS[work].layers()) + 1

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from snnhll.cli.columns import aligned
-from snnhll.cli.flags import take_apart
+from snnhll.cli.flags import is_override, take_apart
 from snnhll.config import NOT_IDENTITY, take_own
 from snnhll.errors import UserError
 from snnhll.results import make_folder, write_atomic
@@ -36,7 +36,8 @@ def main(arguments: list[str]) -> int:
     """Evaluate each run on its test images under each combination of the overrides."""
     words, flags = take_apart("eval", arguments, FLAGS)
     own, words = take_own(words)
-    overrides, runs = [w for w in words if "=" in w], [Path(w) for w in words if "=" not in w]
+    overrides = [w for w in words if is_override(w)]
+    runs = _trained([Path(w) for w in words if w not in overrides])
     out = Path(flags["--out"]) if "--out" in flags else None
     if not runs:
         raise UserError("snnhll eval needs the folder of a run, for example snnhll eval outputs/RUN noise=gaussian.")
@@ -56,6 +57,21 @@ def main(arguments: list[str]) -> int:
             print(path, file=sys.stderr)
     print("\n".join(_table(rows)) if "--json" not in flags else json.dumps(rows, indent=2))
     return 0
+
+
+def _trained(folders: list[Path]) -> list[Path]:
+    """Return those folders that hold a trained run; others, which outputs/* names too, are left out, and said to be.
+
+    Where a folder does not exist, or none holds a run, that one alone, so that its evaluation says so before any work.
+    """
+    others = [folder for folder in folders if not (folder / "checkpoint.pt").exists()]
+    if missing := next((folder for folder in others if not folder.exists()), None):
+        return [missing]
+    if len(others) == len(folders):
+        return others[:1]
+    for folder in others:
+        print(f"snnhll: {folder}: no trained run; left out.", file=sys.stderr)
+    return [folder for folder in folders if folder not in others]
 
 
 def _check_changeable(override: str) -> None:

@@ -36,6 +36,11 @@ def _folder(flag: str, name: str) -> Path:
     return Path(name).resolve()
 
 
+def is_override(word: str) -> bool:
+    """Return whether a word is KEY=VALUE or ~KEY, rather than a file or a folder that is there."""
+    return ("=" in word or word.startswith("~")) and not word.startswith("-") and not Path(word).exists()
+
+
 def take_apart(command: str, arguments: list[str], known: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
     """Return the words that are no flags, and the flags given with their values.
 

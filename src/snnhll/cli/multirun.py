@@ -37,6 +37,8 @@ def sweep(overrides: list[str]) -> int:
         through_hydra(["-m"], overrides, job)
     finally:
         jobs = ended.take()
+    if not jobs:
+        raise UserError("The overrides stand for no run; see what they name with `snnhll ls GROUP`.")
     failed = [(own, reason) for own, reason in jobs if reason is not None]
     print(f"{len(jobs) - len(failed)} of {len(jobs)} runs finished")
     for own, reason in failed:
@@ -52,6 +54,7 @@ class Outcomes:
 
     def add(self, overrides: list[str], failure: str | None) -> None:
         """Add a job, with the reason if it failed."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
             file.write(json.dumps([" ".join(overrides), failure]) + "\n")
 
@@ -76,14 +79,20 @@ def check(overrides: list[str]) -> Path:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except Exception as error:
         raise explain(error, overrides) from error
-    values = [
-        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
-        if o.is_discrete_sweep()
-        else [str(o.input_line)]
+    checked = [
+        o
         for o in parsed
         # intervals have no values to check; glob(...) stands for options that there are
         if not o.is_sweep_override() or (o.is_discrete_sweep() and o.value_type is not ValueType.GLOB_CHOICE_SWEEP)
     ]
+    values = [
+        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
+        if o.is_discrete_sweep()
+        else [str(o.input_line)]
+        for o in checked
+    ]
+    if empty := next((o for o, own in zip(checked, values, strict=True) if not own), None):
+        raise UserError(f"{empty.input_line}: stands for no value, so there is nothing to run.")
     swept = [i for i, own in enumerate(values) if len(own) > 1]
     first = [own[0] for own in values]
     config = _checked(first, swept)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from snnhll.cli.flags import is_override
 from snnhll.config import OWN, compose
 from snnhll.errors import UserError, nearest
 from snnhll.reports.metric import Metric
@@ -76,7 +77,7 @@ def parse(arguments: list[str]) -> Wanted:
         word = rest.pop(0)
         flag, equals, value = word.partition("=")
         if not word.startswith("-"):
-            (wanted.overrides if equals or word.startswith("~") else wanted.subjects).append(word)
+            (wanted.overrides if is_override(word) else wanted.subjects).append(word)
         elif flag not in FLAGS:
             raise UserError(f"{flag}: no such flag.{nearest(flag, FLAGS)}")
         elif flag == "--html":

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from snnhll.cli.columns import aligned
+from snnhll.cli.flags import is_override
 from snnhll.cli.report import terminal
 from snnhll.config import compose, take_own
 from snnhll.errors import UserError, nearest
@@ -38,7 +39,7 @@ FLAGS = {"--dry-run": ""}
 
 def main(arguments: list[str]) -> int:
     """Run or list a sweep. Returns 0, or 1 when a job failed or was left unfinished."""
-    overrides = [a for a in arguments if a.startswith("~") or ("=" in a and not a.startswith("-"))]
+    overrides = [a for a in arguments if is_override(a)]
     flags = [a for a in arguments if a.startswith("-")]
     chosen = [a for a in arguments if a not in overrides and a not in flags]
     if unknown := next((flag for flag in flags if flag not in FLAGS), None):

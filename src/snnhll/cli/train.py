@@ -25,12 +25,14 @@ from snnhll.errors import UserError, nearest
 
 MULTIRUN = ("-m", "--multirun")
 SWITCHES = (*MULTIRUN, "-sc", "--shell-completion", "--resolve")
+CONFIGURATIONS = ("job", "hydra", "all")  # of which Hydra can print each
 FLAGS = {**dict.fromkeys(SWITCHES, ""), **dict.fromkeys(CONFIG_DIR, "DIR"), "-c": "job", "--cfg": "job"}
 
 
 def main(arguments: list[str]) -> int:
     """Train what the overrides say. Returns 0, or 1 when a job of a sweep failed."""
     flags, overrides = split(arguments)
+    _check_flags(flags, overrides)
     if set(flags) & set(MULTIRUN):
         from snnhll.cli.multirun import sweep
 
@@ -58,6 +60,21 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
         else:
             flags += [flag, value if equals else next(rest, "")]
     return flags, overrides
+
+
+def _check_flags(flags: list[str], overrides: list[str]) -> None:
+    """Raise UserError for flags that do not go together, or lack what follows them."""
+    given = set(flags) & set(FLAGS)
+    shown, completed = given & {"-c", "--cfg"}, given & {"-sc", "--shell-completion"}
+    if others := sorted(given - set(MULTIRUN)) if given & set(MULTIRUN) else []:
+        raise UserError(f"{others[0]}: does not go with -m.")
+    if shown and not set(flags) & set(CONFIGURATIONS):
+        raise UserError(f"{shown.pop()}: expected job after it.")
+    if "--resolve" in given and not shown:
+        raise UserError("--resolve: goes with -c job.")
+    asked = [o for o in overrides if o.partition("=")[0] in ("install", "uninstall", "query")]
+    if completed and len(asked) != 1:
+        raise UserError(f"{completed.pop()}: expected install=bash, install=fish or uninstall=bash after it.")
 
 
 def _nothing(node: Any) -> None:

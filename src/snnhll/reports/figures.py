@@ -79,7 +79,10 @@ def bars(table: Table) -> Figure | None:
     label = f"{table.metric.title}" + (f" (axis starts at {start:g})" if start else "")
     panel.set(xlabel=label, ylim=(-0.6, len(rows) - 0.4))
     _entitle(picture, title)
-    panel.set_xlim(start, panel.dataLim.x1 + 0.04 * (panel.dataLim.x1 - start))
+    low, high = min(start, panel.dataLim.x0), max(start, panel.dataLim.x1)
+    margin = 0.04 * (high - low)
+    panel.set_xlim(low if low == start else low - margin, high if high == start else high + margin)
+    panel.axvline(start, color="black", linewidth=0.8)
     panel.grid(axis="y", visible=False)
     _bar_legend(picture, rows)
     return picture

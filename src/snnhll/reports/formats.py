@@ -115,6 +115,7 @@ def to_tex(table: Table) -> str:
     )
 
 
+GREEK = ("alpha", "beta", "gamma", "theta", "lambda", "sigma")
 TEX = {
     "\\": r"\textbackslash{}",
     **{c: f"\\{c}" for c in "&%$#_{}"},
@@ -123,6 +124,8 @@ TEX = {
     "±": r"$\pm$",
     "–": "--",
     "²": r"$^2$",
+    "×": r"$\times$",
+    **{letter: rf"$\{name}$" for letter, name in zip("αβγθλσ", GREEK, strict=True)},
 }
 
 

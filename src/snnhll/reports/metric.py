@@ -12,6 +12,7 @@ from snnhll.sweeps.noise import noisy_accuracy
 DROP = "accuracy_drop"
 LOWER_IS_BETTER = (
     DROP,
+    "loading_share",
     "wall_seconds",
     "peak_memory_bytes",
     "parameters",
@@ -29,6 +30,7 @@ MEASURED = {
     "val_accuracy": "last epoch, on the validation images",
     "train_accuracy": "last epoch, on the training images while learning from them",
 }
+CHOSEN = ("seed", "epochs")  # numbers of result.json that say what was asked for, not what came of it
 _NUMBERS = ("float | None", "int | None", "int", "float")
 
 
@@ -84,4 +86,4 @@ class Metric:
 
 def known() -> list[str]:
     """Return the names of all metrics: the numbers of result.json, and the accuracy lost under noise."""
-    return [f.name for f in fields(Result) if f.type in _NUMBERS] + [DROP]
+    return [f.name for f in fields(Result) if f.type in _NUMBERS and f.name not in CHOSEN] + [DROP]
