@@ -9,7 +9,7 @@ REPORT ?= outputs/report
 # The thesis's own settings need a GPU; without one, a share of the data and narrower networks.
 SCALE ?= $(shell $(BIN)/python -c 'import torch; print("paper" if torch.cuda.is_available() else "cpu")')
 JOBS ?= 2
-STUDIES ?= mnist_mlp mnist_cnn fashion_mnist_cnn cifar10_losses update_modes fashion_changes vgg8_narrow
+STUDIES ?= mnist_mlp mnist_cnn fashion_mnist_cnn fashion_mnist_mlp cifar10_losses update_modes fashion_changes vgg8_narrow
 
 .DEFAULT_GOAL := help
 
