@@ -12,7 +12,7 @@ from snnhll.bench.contest import Measurement
 from snnhll.bench.rounds import Row, WorkerError, in_fresh_process, interleave
 from snnhll.bench.works import Work
 
-MLP = Work("tiny mlp", "64-32-16-10", (1, 8, 8), "none", "digits")
+MLP = Work("tiny mlp", "64-64-32-10", (1, 8, 8), "none", "digits")
 KEYS = {"work", "framework", "setting", "T", "batch", "samples_per_second", "peak_memory_bytes", "rounds"}
 
 
