@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from snnhll import memory
 from snnhll.audit.cost import Meter
+from snnhll.errors import UserError
 from snnhll.losses.contrastive import ContrastiveLoss
 from snnhll.losses.hybrid import HybridLoss
 from snnhll.losses.prediction import PredictionLoss
@@ -109,3 +110,25 @@ def test_peak_of_the_process_sees_a_large_tensor() -> None:
     assert after - before > 48 * 2**20
     del large
     assert memory.peak(cpu) >= after - 2**20
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has"), ", 20.00 GiB asked for"),
+        (
+            RuntimeError("can't allocate memory: you tried to allocate 64 bytes."),
+            ", 64 bytes asked",
+        ),
+        (RuntimeError("Storage size calculation overflowed with sizes=[3]"), "; make trainer.batch_size"),
+        (MemoryError(), "; make trainer.batch_size"),
+    ],
+)
+def test_memory_that_does_not_suffice_is_a_users_matter(error: Exception, asked: str) -> None:
+    with pytest.raises(UserError, match=f"^Memory does not suffice{asked}"), memory.sufficing():
+        raise error
+
+
+def test_other_errors_are_left_as_they_are() -> None:
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), memory.sufficing():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

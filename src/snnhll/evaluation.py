@@ -88,17 +88,17 @@ def trials(run: Path, choices: list[list[str]], own: Sequence[str] = ()) -> Iter
         rule, trained = load_rule(run, device)
         config = with_overrides(trained, overrides, own)
         chosen = settings(config)
+        place = rule.network.mean.device
+        key = json.dumps([config["data"], chosen.seed, str(place)])
+        if key not in opened:
+            size = chosen.trainer.batch_size
+            data = open_data(config["data"], batch_size=size, seed=chosen.seed, device=place, trust=chosen.trust)
+            opened = {key: data}
+        noise: Noise = option(config, "noise", chosen.trust)
+        if noise.when == "train" and any(o.startswith("noise") for o in overrides):
+            raise UserError("noise.when: 'train' leaves the test images as they are; add noise.when=test.")
         asked = any(o.startswith("threads=") for o in overrides)  # else as this machine has them
         with threads.using(chosen.threads if asked else None):
-            place = rule.network.mean.device
-            key = json.dumps([config["data"], chosen.seed, str(place)])
-            if key not in opened:
-                size = chosen.trainer.batch_size
-                data = open_data(config["data"], batch_size=size, seed=chosen.seed, device=place, trust=chosen.trust)
-                opened = {key: data}
-            noise: Noise = option(config, "noise", chosen.trust)
-            if noise.when == "train" and any(o.startswith("noise") for o in overrides):
-                raise UserError("noise.when: 'train' leaves the test images as they are; add noise.when=test.")
             yield Trial(overrides, rule, opened[key], noise if noise.acts_in("test") else None, chosen)
 
 

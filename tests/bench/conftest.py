@@ -10,7 +10,7 @@ import torch
 from snnhll.bench.works import Work
 
 TINY = {
-    "mlp": Work("tiny mlp", "64-64-32-10", (1, 8, 8), "none", "digits"),
+    "mlp": Work("tiny mlp", "64-32-16-10", (1, 8, 8), "none", "digits"),
     "conv": Work("tiny conv", "32C3-32C3-P2-FC32-FC10", (1, 8, 8), "batch", "digits"),
 }
 

@@ -208,10 +208,19 @@ def test_stages_that_are_only_modelled_are_not_run(
     assert "measured" not in said
 
 
+def test_stages_are_those_of_every_precision_that_is_asked_for(
+    answers: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.main(["conv", "--stages", "2", "--rounds", "0", "--precision", "bf16,fp32"]) == 0
+    settings = [request["measurement"]["setting"] for request in answers]
+    assert settings == ["pred_sim rate bf16", "pred_sim rate fp32"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["mlp", "--stages", "3"], "mlp has 2 to 2"),
+        (["conv", "--stages", "2", "--scaling"], "leave --against and --scaling away"),
         (["conv", "--stages", "2", "--setting", "bptt fp32"], "'bptt fp32'"),
         (["conv", "--stages", "2", "--setting", "pred_sim online bf16"], "'pred_sim online bf16'"),
     ],

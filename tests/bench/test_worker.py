@@ -44,7 +44,7 @@ def assert_trains(network: nn.Module, step: worker.Step, work: Work) -> None:
 
 def test_stages_are_timed_in_processes_of_their_own() -> None:
     """What they learn is tested in tests/parallel."""
-    narrow = Work("narrow", "64-64-32-10", (1, 8, 8), "none", "digits")
+    narrow = Work("narrow", "64-32-16-10", (1, 8, 8), "none", "digits")
     request = Measurement(narrow, OURS, "pred_sim rate bf16", 3, 8, steps=2).request() | {"threads": 1}
     costs = worker.answer(request | {"kind": "costs", "stages": 2})
     assert {kind: len(times) for kind, times in costs.items()} == {"learn": 3, "write": 2, "read": 2}

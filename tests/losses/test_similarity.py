@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snnhll.errors import UserError
 from snnhll.losses.loss import Activity, Batch
 from snnhll.losses.similarity import SimilarityLoss
 from snnhll.networks.spec import Layer
@@ -119,9 +118,17 @@ def test_embedding_sets_the_length_of_vectors_only() -> None:
     ],
 )
 def test_one_feature_does_not_differ_from_its_mean(layer: Layer, options: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"^loss.terms.sim.centre: a layer with one feature"):
-        SimilarityLoss(layer, **options)
-    SimilarityLoss(layer, centre=False, **options)
+    with pytest.warns(UserWarning, match=r"^loss.terms.sim.centre: a layer with one feature"):
+        loss = SimilarityLoss(layer, **options)
+    rate = torch.rand(6, *layer.out_shape, requires_grad=True)
+    value = loss(Activity(rate[None], rate, rate), loss.prepare(Batch(torch.empty(0), torch.arange(6) % 3, 3)))
+    assert torch.autograd.grad(value, [rate])[0].count_nonzero() == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_feature_that_is_not_centred_and_two_that_are_pass_without_a_word() -> None:
+    SimilarityLoss(Layer("linear", (5,), 1), centre=False)
+    SimilarityLoss(Layer("linear", (5,), 2))
 
 
 def test_one_pixel_has_no_neighbours_for_a_projection_to_weigh() -> None:

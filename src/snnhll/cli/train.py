@@ -66,7 +66,7 @@ def _check_flags(flags: list[str], overrides: list[str]) -> None:
     """Raise UserError for flags that do not go together, or lack what follows them."""
     given = set(flags) & set(FLAGS)
     shown, completed = given & {"-c", "--cfg"}, given & {"-sc", "--shell-completion"}
-    if others := sorted(given - set(MULTIRUN)) if given & set(MULTIRUN) else []:
+    if given & set(MULTIRUN) and (others := sorted(given - set(MULTIRUN))):
         raise UserError(f"{others[0]}: does not go with -m.")
     if shown and not set(flags) & set(CONFIGURATIONS):
         raise UserError(f"{shown.pop()}: expected job after it.")

@@ -7,6 +7,7 @@ Sim is the cosine similarity of all pairs in the batch, Y the one-hot labels, E_
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from snnhll.build import PositiveInt
-from snnhll.errors import UserError
 from snnhll.losses.features import pooled_length, pooled_side
 from snnhll.losses.loss import Activity, Batch, Loss
 from snnhll.networks.spec import Layer
@@ -84,11 +84,11 @@ class SimilarityLoss(Loss):
             self.projection = nn.Conv2d(layer.units, layer.units, kernel, padding=kernel // 2, bias=False)
         else:
             self.projection = nn.Linear(layer.units, min(embedding or layer.units, layer.units), bias=False)
-
         if centre and self._count(layer, embedding if projection else None) == 1:
-            raise UserError(
-                "loss.terms.sim.centre: a layer with one feature does not differ from its own mean, so that it would "
-                "learn nothing; give it more neurons or a larger embedding, or choose centre=false."
+            warnings.warn(
+                "loss.terms.sim.centre: a layer with one feature does not differ from its own mean and learns nothing "
+                "from similarity; give it more neurons or a larger embedding, or choose centre=false.",
+                stacklevel=2,
             )
 
     def _count(self, layer: Layer, embedding: int | None) -> int:

@@ -82,7 +82,8 @@ def bars(table: Table) -> Figure | None:
     low, high = min(start, panel.dataLim.x0), max(start, panel.dataLim.x1)
     margin = 0.04 * (high - low)
     panel.set_xlim(low if low == start else low - margin, high if high == start else high + margin)
-    panel.axvline(start, color="black", linewidth=0.8)
+    if low < start:
+        panel.axvline(start, color="black", linewidth=0.8)
     panel.grid(axis="y", visible=False)
     _bar_legend(picture, rows)
     return picture
