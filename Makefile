@@ -33,11 +33,13 @@ reproduce-all: $(VENV)/.installed ## run what is missing of all tables, then wri
 	@scale=$(SCALE); $(BIN)/snnhll sweep all scale=$$scale $(OVERRIDES); ended=$$?; \
 	  $(BIN)/snnhll report scale=$$scale $(OVERRIDES) --out $(REPORT) --html && exit $$ended
 
+RECORDED := scale=paper output_dir=results/runs tracking=none threads=1
+
 .PHONY: results
 results: $(VENV)/.installed ## continue the studies on real data (days; STUDIES="mnist_mlp"), and write results/ anew
-	@$(BIN)/snnhll sweep $(STUDIES) scale=paper output_dir=results/runs tracking=none threads=1 $(OVERRIDES); ended=$$?; \
+	@$(BIN)/snnhll sweep $(STUDIES) $(RECORDED) $(OVERRIDES); ended=$$?; \
 	  for study in $(STUDIES); do \
-	    $(BIN)/snnhll report $$study scale=paper output_dir=results/runs --out results/$$study || exit; \
+	    $(BIN)/snnhll report $$study $(RECORDED) --out results/$$study || exit; \
 	  done; exit $$ended
 
 .PHONY: test
