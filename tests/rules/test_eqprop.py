@@ -139,6 +139,7 @@ def test_it_learns(make_network: MakeNetwork, make_batch: MakeBatch) -> None:
         ("4C3-n", {"decay": 1.0}, r"architecture\.spec: eqprop is for fully connected nets"),
         ("64-9-n", {"decay": 1.0, "norm": "batch"}, r"architecture\.norm: eqprop has no statistics"),
         ("64-9-n", {"decay": 0.9}, "neuron: eqprop needs integrate-and-fire"),
+        ("64-9-n", {"decay": 1.0, "dropout": 0.1}, r"architecture\.dropout: 0\.1, but eqprop drops nothing; use"),
     ],
 )
 def test_other_networks_are_refused(make_network: MakeNetwork, spec: str, options: Any, says: str) -> None:

@@ -147,6 +147,7 @@ def test_without_feedback_none_is_learned(make_network: MakeNetwork, make_batch:
         ("4C3-P2-6C3-n", {"decay": 1.0}, r"architecture\.spec: ide has no equilibrium of maximum pooling"),
         ("64-9-n", {"decay": 1.0, "norm": "batch"}, r"architecture\.norm: ide has no statistics"),
         ("64-9-n", {"decay": 0.9}, "neuron: ide needs integrate-and-fire"),
+        ("64-9-n", {"decay": 1.0, "dropout": 0.1}, r"architecture\.dropout: 0\.1, but ide drops nothing; use"),
     ],
 )
 def test_other_networks_are_refused(make_network: MakeNetwork, spec: str, options: Any, says: str) -> None:

@@ -25,7 +25,7 @@ from snnhll.build import Positive
 from snnhll.networks.network import Inference, Network
 from snnhll.networks.synapse import Synapse
 from snnhll.rules.layerwise import put_gradient
-from snnhll.rules.requirements import fully_connected, integrate_and_fire, plain_weights
+from snnhll.rules.requirements import fully_connected, integrate_and_fire, no_dropout, plain_weights
 from snnhll.rules.rule import MakeOptimizer, Metrics, Outcome, Rule, correct
 
 
@@ -38,6 +38,7 @@ class EqPropRule(Rule):
         super().__init__(network)
         fully_connected(network, "eqprop")
         plain_weights(network, "eqprop", "has no statistics of a batch in its energy")
+        no_dropout(network, "eqprop")
         for block in network.blocks:
             integrate_and_fire(block, "eqprop")
         self.beta = beta

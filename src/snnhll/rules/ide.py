@@ -28,7 +28,7 @@ from snnhll.networks.network import Inference, Network
 from snnhll.networks.rates import rate_of
 from snnhll.networks.spec import Layer
 from snnhll.neurons.neuron import State
-from snnhll.rules.requirements import integrate_and_fire, no_batch_statistics
+from snnhll.rules.requirements import integrate_and_fire, no_batch_statistics, no_dropout
 from snnhll.rules.rule import MakeOptimizer, Metrics, Outcome, Rule, correct
 
 
@@ -45,6 +45,7 @@ class IDERule(Rule):
     ) -> None:
         super().__init__(network)
         no_batch_statistics(network, "ide", "has no statistics of a batch at its equilibrium")
+        no_dropout(network, "ide")
         self.thresholds = [integrate_and_fire(block, "ide") for block in network.blocks]
         self.iterations = iterations
         self.feedback = way_back(network.blocks[0].layer, network.blocks[-1].layer)

@@ -58,6 +58,12 @@ def no_standardised_weights(network: Network, rule: str) -> None:
         raise UserError(f"architecture.norm: 'weight' rescales what {rule} writes; use batch or none.")
 
 
+def no_dropout(network: Network, rule: str) -> None:
+    """Raise UserError where dropout is asked of a rule whose equations have no place for it."""
+    if dropped := max(block.dropout for block in network.blocks):
+        raise UserError(f"architecture.dropout: {dropped:g}, but {rule} drops nothing; use architecture.dropout=0.")
+
+
 def alike_at_every_step(network: Network, rule: str) -> None:
     """Raise UserError where a layer is another one at every time step."""
     if any(block.bntt is not None for block in network.blocks):
