@@ -281,6 +281,8 @@ ALL_COMPLETIONS = {
     "eval outputs/RUN opt": [],
     "export RUN --t": ["--to"],
     "export RUN --to ": [],
+    "bench --st": ["--steps", "--stages"],
+    "bench mlp c": ["conv"],
     "eval RUN --j": ["--json"],
     "train --config-d": ["--config-dir"],
     "report table_3_5 --f": ["--format"],

@@ -30,7 +30,7 @@ from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from itertools import product
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 
@@ -64,6 +64,42 @@ def main(arguments: list[str]) -> int:
     return 0 if all(agreed) and all(row.failure is None for row in rows) else 1
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
+def _count(text: str) -> int:
+    if _number(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
+
+
+def _number(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(map(_count, text.split(",")))
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--against": {"metavar": "NAME", "type": _names, "default": ()},
+    "--T": {"metavar": "N", "type": _counts, "default": (10,)},
+    "--batch": {"metavar": "N", "type": _counts, "default": (64,)},
+    "--precision": {"metavar": "P", "type": _names, "default": ()},
+    "--setting": {"metavar": "NAME", "nargs": "+", "default": []},
+    "--rounds": {"metavar": "N", "type": _number, "default": 3},
+    "--steps": {"metavar": "N", "type": _count, "default": None},
+    "--threads": {"metavar": "N", "type": _count, "default": os.cpu_count()},
+    "--stages": {"metavar": "N", "type": _count, "default": None},
+    "--scaling": {"action": "store_true"},
+    "--json": {"action": "store_true"},
+}
+FLAGS = {flag: read.get("metavar", "") for flag, read in OPTIONS.items()}
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"bench: {message}; see snnhll bench --help.")
@@ -73,17 +109,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Return the checked arguments. Raises UserError for an unknown name or a framework that is not installed."""
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("works", nargs="*")
-    parser.add_argument("--against", type=_names, default=())
-    parser.add_argument("--T", type=_counts, default=(10,))
-    parser.add_argument("--batch", type=_counts, default=(64,))
-    parser.add_argument("--precision", type=_names, default=())
-    parser.add_argument("--setting", nargs="+", default=[])
-    parser.add_argument("--rounds", type=_number, default=3)
-    parser.add_argument("--steps", type=_count, default=None)
-    parser.add_argument("--threads", type=_count, default=os.cpu_count())
-    parser.add_argument("--stages", type=_count, default=None)
-    parser.add_argument("--scaling", action="store_true")
-    parser.add_argument("--json", action="store_true")
+    for flag, read in OPTIONS.items():
+        parser.add_argument(flag, **read)
     chosen = parser.parse_args(arguments)
     chosen.works = chosen.works or ["mlp", "conv"]
     _check("network", chosen.works, WORKS)
@@ -214,26 +241,6 @@ def floor_line(row: Row, run: Runner) -> str:
         f"{precision} convolution runs here at {rates.conv / 1e9:.0f} GFLOP/s, a matrix product at "
         f"{rates.linear / 1e9:.0f}: {least * 1e3:.2f} ms; {m.setting} reaches {least * row.speed / m.batch:.0%} of it"
     )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, text.split(",")))
-
-
-def _count(text: str) -> int:
-    if _number(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
-    return int(text)
-
-
-def _number(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    return tuple(map(_count, text.split(",")))
 
 
 def _check(what: str, names: Iterable[str], known: Iterable[str]) -> None:

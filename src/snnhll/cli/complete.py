@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from snnhll.bench.works import WORKS
 from snnhll.cli import train
 from snnhll.cli.commands import COMMANDS, COMPOSE_NOTHING
 from snnhll.cli.eval import CHANGEABLE
@@ -77,6 +78,8 @@ def _subjects(command: str, own: list[str]) -> list[str]:
         return options("data", own)
     if command == "plot":
         return [*PAGES]
+    if command == "bench":
+        return [*WORKS]
     return sweeps() if command in ("sweep", "report") else []
 
 
