@@ -35,8 +35,8 @@ def main(arguments: list[str]) -> int:
     rule, config = load_rule(folders[0])
     if rule.classifier is None:
         raise UserError(
-            f"{folders[0]}: rule={config['rule']['name']} classifies with feedback between its layers, which neither "
-            f"format holds; train by another rule."
+            f"{folders[0]}: rule={config['rule']['name']} classifies by more than one pass through the layers, by "
+            f"feedback between them or a readout of all, which neither format holds; train by another rule."
         )
     network = rule.network
     path = Path(flags.get("--out", f"{folders[0]}/network.{chosen}"))

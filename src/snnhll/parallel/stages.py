@@ -27,7 +27,9 @@ from snnhll.parallel.team import Team
 from snnhll.parallel.wire import AHEAD, Format, Inbox, Outbox
 from snnhll.rules.local import LocalRule
 from snnhll.rules.rule import Metrics, Rule
+from snnhll.rules.three_factor import ThreeFactorRule
 
+RULES = (LocalRule, ThreeFactorRule)  # these alone: a rule derived from one may need more than its neighbour's signal
 ROUNDS = 3  # of measuring costs; the first loads and compiles code
 
 
@@ -48,7 +50,7 @@ class Costs:
 
 def check(rule: Rule, stages: int) -> LocalRule:
     """Return `rule` if its layers can be stages. Raises UserError for another."""
-    if not isinstance(rule, LocalRule):
+    if not isinstance(rule, LocalRule) or type(rule) not in RULES:
         raise UserError(
             f"trainer.parallel: {type(rule).__name__} is not laid out in stages; layers needs rule=local or "
             f"three_factor, where no layer waits for a later one."
