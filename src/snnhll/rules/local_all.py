@@ -1,4 +1,4 @@
-"""Local learning whose classification reads every layer, not the last alone (as Hinton 2022 reads his layers).
+"""Local learning whose classification reads every layer, not the last alone (Hinton 2022 reads all but the first).
 
     logits = W [pool(r^1), ..., pool(r^L)] + b
 
