@@ -205,6 +205,16 @@ def test_memory_alive_at_once_is_counted_not_what_was_freed() -> None:
     assert view.untyped_storage().nbytes() <= meter.bytes < 4 * 1010
 
 
+def test_the_input_is_left_out_whether_alive_or_freed() -> None:
+    with Meter() as meter:
+        coded = meter.uncounted(torch.ones_like)(torch.empty(1000))
+        made = coded.view(10, 100) + 1
+        made.mul(2)  # beside what is doubled
+        del coded
+        made.mul(2)
+    assert meter.peak == 2 * 4 * 1000
+
+
 def test_a_graph_is_counted_while_it_is_alive() -> None:
     weight = torch.ones(50, 50, requires_grad=True)
     peaks = []

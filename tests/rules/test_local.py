@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -423,6 +424,27 @@ def test_signals_between_layers_carry_no_graph(
     rule.step(*make_batch(8, torch.float32))
     assert len(inputs) >= 4
     assert not any(x.requires_grad for x in inputs)
+
+
+@pytest.mark.parametrize("update", ["accumulate", "final", "rate"])
+def test_the_input_is_gone_before_the_second_layer_runs(
+    make_rule: MakeRule, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch, update: str
+) -> None:
+    rule = learner(make_rule, "pred_sim", update)
+    encode = rule.network.encode
+    coded: list[weakref.ref[torch.UntypedStorage]] = []
+    alive: list[bool] = []
+
+    def note(images: Tensor) -> Tensor:
+        made = encode(images)
+        coded.append(weakref.ref(made.untyped_storage()))
+        return made
+
+    monkeypatch.setattr(rule.network, "encode", note)
+    for unit in rule.units:
+        unit.block.synapse.register_forward_pre_hook(lambda *_: alive.append(coded[0]() is not None))
+    rule.step(*make_batch(8, torch.float32))
+    assert alive == [True, False, False]
 
 
 def test_heads_classify_in_evaluation(make_rule: MakeRule, make_batch: MakeBatch) -> None:

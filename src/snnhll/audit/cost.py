@@ -42,9 +42,9 @@ def measure(make: Callable[[int], Rule], steps: tuple[int, int], images: Tensor,
         rule = make(T).train()
         rule.step(images, labels)  # what is allocated once, such as the memory of optimisers, is there by now
         with Meter() as meter:
+            rule.network.encode = meter.uncounted(rule.network.encode)  # type: ignore[method-assign]
             rule.step(images, labels)
-        coded = rule.network.encode(images)
-        held[T] = meter.peak - coded.numel() * coded.element_size()  # the input belongs to the encoding
+        held[T] = meter.peak
     return Cost(held, meter.operations / len(labels))
 
 
@@ -55,13 +55,26 @@ class Meter(TorchDispatchMode):
         super().__init__()
         self.bytes = self.peak = 0
         self.operations = 0.0
+        self._counting = True
         self._known: set[int] = set()
+
+    def uncounted(self, make: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """Return `make` with the memory of what it makes left out, as that of the input, which belongs to the encoding."""
+
+        def made(x: Tensor) -> Tensor:
+            self._counting = False
+            try:
+                return make(x)
+            finally:
+                self._counting = True
+
+        return made
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         given = {storage._cdata for leaf in tree_leaves((args, kwargs)) if (storage := _storage(leaf)) is not None}
-        for leaf in tree_leaves(result):
+        for leaf in tree_leaves(result) if self._counting else []:
             storage = _storage(leaf)
             if storage is not None and storage._cdata not in given and storage._cdata not in self._known:
                 self._count(storage)

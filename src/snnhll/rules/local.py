@@ -102,11 +102,10 @@ class LocalRule(Rule):
 
     def step(self, images: Tensor, labels: Tensor) -> Metrics:
         targets = self.prepare(images, labels)
-        coded = self.network.encode(images)
         if self.update == "online":
-            return self._online(coded, labels, targets)
+            return self._online(self.network.encode(images), labels, targets)
         metrics: Metrics = {}
-        signal = Signal(coded)
+        signal = Signal(self.network.encode(images))  # unnamed, so that it is free once the first layer has learnt
         for unit in self.units:
             signal = self.learn_layer(unit, signal, targets, metrics)
         return metrics | self.learn_readout(signal, labels)
