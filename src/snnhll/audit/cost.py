@@ -59,7 +59,7 @@ class Meter(TorchDispatchMode):
         self._known: set[int] = set()
 
     def uncounted(self, make: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        """Return `make` with the memory of what it makes left out, as that of the input, which belongs to the encoding."""
+        """Return `make` with the memory of what it makes left out: that of the input belongs to the encoding."""
 
         def made(x: Tensor) -> Tensor:
             self._counting = False
