@@ -260,11 +260,30 @@ def test_accuracy_under_noise_is_measured_again_after_the_weights_changed(sweep_
     runner.work(plan.jobs[:1], "mine", runner.Announcer())
     run, blur = plan.jobs[0].folder.path, ["noise=blur"]
     assert noise.noisy_accuracy(run, blur) is None
-    measured = noise.measure_noise(run, blur)
+    measured = noise.measure_noise(run, blur, plan.jobs[0].config)
     assert noise.noisy_accuracy(run, blur) == measured
-    later = (run / "noise.json").stat().st_mtime_ns + 10**9
-    os.utime(run / "checkpoint.pt", ns=(later, later))
+    kept = shutil.copytree(run, tmp_path / "kept", ignore=shutil.ignore_patterns("*.pt"))  # as an archive keeps it
+    assert noise.noisy_accuracy(kept, blur) == measured
+    result = plan.jobs[0].folder.result()
+    assert result is not None
+    result.wall_seconds = (result.wall_seconds or 0) + 1  # another training
+    plan.jobs[0].folder.write_result(result)
     assert noise.noisy_accuracy(run, blur) is None
+
+
+def test_noise_is_evaluated_where_the_job_runs(
+    sweep_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(sweep_file(NOISY), tmp_path / "out", "seed=0", "device=cpu", "threads=1", "data.root=another place")
+    asked: list[list[str]] = []
+
+    def evaluations(run: Path, choices: list[list[str]], own: Any) -> list[dict[str, Any]]:
+        asked.extend(choices)
+        return [{"test_accuracy": 0.5, "layer_test_accuracy": [], "firing_rates": []}]
+
+    monkeypatch.setattr("snnhll.evaluation.evaluations", evaluations)
+    assert runner.work(plan.jobs[:1], "mine", runner.Announcer()) == {}
+    assert asked == [[*plan.jobs[0].row.noise, "device=cpu", "threads=1", 'data.root="another place"']]
 
 
 MISTAKES = {
@@ -485,7 +504,7 @@ def test_tables_share_the_runs_they_have_in_common() -> None:
 
 
 def test_shipped_sweeps_quote_the_published_figures() -> None:
-    published = yaml.safe_load((Path(definition.__file__).parents[1] / "published.yaml").read_text())
+    published = yaml.safe_load((Path(__file__).parent / "published.yaml").read_text())
     assert set(published) == set(definition.tables())
     for name, table in published.items():
         plan = shipped(name, "scale=paper")
@@ -509,7 +528,7 @@ def test_shipped_sweeps_quote_the_published_figures() -> None:
 
 def test_every_quoted_row_runs_by_a_preset_or_says_why_not() -> None:
     """Rows of other people's work in tables 3-2 to 4-3; a row that two tables quote runs once."""
-    published = yaml.safe_load((Path(definition.__file__).parents[1] / "published.yaml").read_text())
+    published = yaml.safe_load((Path(__file__).parent / "published.yaml").read_text())
     tables = ("table_3_2", "table_3_3", "table_3_4", "table_4_2", "table_4_3")
     quoted = {
         (published[table]["data"], row["accuracy"])

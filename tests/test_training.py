@@ -366,10 +366,15 @@ def test_the_best_epoch_on_validation_is_kept(run: Callable[..., Any], tmp_path:
         assert torch.equal(rule.state_dict()[name], expected)
 
 
-def test_without_a_validation_split_there_is_no_best_epoch(run: Callable[..., Any], tmp_path: Path) -> None:
+def test_without_a_validation_split_there_is_no_best_epoch_and_activity_is_that_of_training_images(
+    run: Callable[..., Any], make_data: MakeData, tmp_path: Path
+) -> None:
     rule, rows, _ = run(epochs=1, validation=0.0)
     assert rows[0]["val_accuracy"] is None
-    assert rows[0]["firing_rates"] == []
+    images, _ = make_data(validation=0.0).probe()
+    fired = rule.eval().evaluate(images).inference.fired
+    assert rows[0]["firing_rates"] == pytest.approx([float(own.mean()) for own in fired])
+    assert len(rows[0]["silent_share"]) == len(rows[0]["saturated_share"]) == len(fired)
     assert not RunState(RunFolder(tmp_path / "run"), "hash", torch.device("cpu"), 1e9, {}).load_best(rule)
 
 

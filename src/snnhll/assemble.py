@@ -16,10 +16,12 @@ from snnhll.build import build
 from snnhll.config import Config, Settings, identity, settings
 from snnhll.data import Data, open_data
 from snnhll.data.noise.noise import Noise
+from snnhll.data.randomness import generator
 from snnhll.errors import UserError
 from snnhll.graphs import check_recordable
 from snnhll.losses.hybrid import HybridLoss
 from snnhll.losses.options import loss_options
+from snnhll.networks.mode import evaluating
 from snnhll.networks.network import Network
 from snnhll.networks.spec import Layer, Shape, parse
 from snnhll.neurons.neuron import Neuron
@@ -70,7 +72,7 @@ def assemble(config: Config, chosen: Settings) -> Parts:
     rule = build_rule(config, chosen, problem).to(device)
     if chosen.trainer.cuda_graphs:
         check_recordable(rule, device, chosen.trainer.parallel)
-    return Parts(
+    parts = Parts(
         data,
         problem,
         rule,
@@ -78,6 +80,20 @@ def assemble(config: Config, chosen: Settings) -> Parts:
         noise,
         option(config, "tracking", chosen.trust),
     )
+    _try_out(parts, chosen.trainer.epochs)
+    return parts
+
+
+def _try_out(parts: Parts, epochs: int) -> None:
+    """Raise UserError now for a schedule, an encoding or a noise that would refuse its work in training or after."""
+    parts.schedule.factor(0, epochs)
+    device = parts.data.device
+    image = torch.zeros(1, *parts.problem.shape, device=device)
+    with evaluating(parts.rule):
+        parts.rule.network.encode(image)
+        if parts.noise.acts_in("test"):
+            label = torch.zeros(1, dtype=torch.int64, device=device)
+            parts.noise.against(parts.rule.classifier, image, label, generator(device, 0))
 
 
 def option(config: Config, group: str, trust: Iterable[str] = (), **context: Any) -> Any:

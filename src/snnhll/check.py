@@ -9,8 +9,10 @@ from typing import Any
 from snnhll.build import check, locate
 from snnhll.config import Config, settings
 from snnhll.data import SHARED_KEYS, pipeline_options
+from snnhll.data.noise.attack import Attack
 from snnhll.errors import UserError
 from snnhll.losses.options import loss_options
+from snnhll.rules.rule import Rule
 
 # What only some rules read, and the argument of a rule that does.
 READ_AS = {"loss": "make_loss", "kernel": "make_loss", "trainer.update": "update"}
@@ -27,8 +29,9 @@ def check_config(config: Config) -> None:
 
 
 def check_read(config: Config, overrides: Iterable[str]) -> None:
-    """Raise UserError where the user chose a loss, a kernel or an update mode that the rule does not read, a kernel
-    that no term of the loss compares by, or settings of a term or a weighting that the loss leaves out.
+    """Raise UserError where the user chose a loss, a kernel, an update mode, a surrogate derivative or a setting of the
+    rule that the rule does not read, a kernel that no term of the loss compares by, or settings of a term or a
+    weighting that the loss leaves out.
 
     Presets and sweeps may carry them: what rule=bptt does on the network of a preset is a question worth asking.
     """
@@ -36,6 +39,9 @@ def check_read(config: Config, overrides: Iterable[str]) -> None:
     trust = settings(config).trust
     loss = loss_options(config["loss"])
     by_rule = _accepted(rule, "rule", trust)
+    learner = _class(rule, "rule", trust, Rule)
+    unread = learner.unread(rule) if learner else set()
+    unfollowed = learner and not learner.gradient and not _class(config["noise"], "noise", trust, Attack)
     by_terms = {name for key, node in loss.terms.items() for name in _accepted(node, f"loss.terms.{key}", trust)}
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
@@ -45,9 +51,12 @@ def check_read(config: Config, overrides: Iterable[str]) -> None:
                     f"{override}: rule={rule['name']} has its own way to learn and does not read {name}; leave it "
                     f"away, or use rule=local."
                 )
+        if _within(key, "surrogate") and unfollowed:
+            raise UserError(f"{override}: rule={rule['name']} follows no surrogate derivative; leave it away.")
+        if (parts := key.split("."))[0] == "rule" and parts[-1] in unread:
+            raise UserError(f"{override}: rule={rule['name']} does not read it with its other settings; leave it away.")
         if _within(key, "kernel") and "kernel" not in by_terms:
             raise UserError(f"{override}: no term of loss={config['loss']['name']} uses a kernel; use loss=hsic.")
-        parts = key.split(".")
         if parts[:2] == ["loss", "terms"] and len(parts) > 2 and parts[2] not in loss.terms:
             raise UserError(f"{override}: this term has no weight; give it one, loss.weights.{parts[2]}=0.1.")
         if parts[:2] == ["loss", "weightings"] and len(parts) > 2 and parts[2] != loss.name:
@@ -57,6 +66,12 @@ def check_read(config: Config, overrides: Iterable[str]) -> None:
 def _accepted(node: dict[str, Any], where: str, trust: list[str]) -> Iterable[str]:
     """Return the names of the arguments of what a node builds."""
     return inspect.signature(locate(node, where, trust)).parameters
+
+
+def _class(node: dict[str, Any], where: str, trust: list[str], kind: type[Any]) -> Any:
+    """Return the class that a node builds, where it is one of that kind; None for others and for functions."""
+    target = locate(node, where, trust)
+    return target if isinstance(target, type) and issubclass(target, kind) else None
 
 
 def _within(key: str, name: str) -> bool:

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from snnhll import threads
-from snnhll.assemble import load_rule, option
+from snnhll.assemble import Problem, load_problem, load_rule, option
 from snnhll.config import Config, Settings, compose, settings
 from snnhll.data import Data, open_data
 from snnhll.data.noise.noise import Noise
@@ -93,6 +93,7 @@ def trials(run: Path, choices: list[list[str]], own: Sequence[str] = ()) -> Iter
         if key not in opened:
             size = chosen.trainer.batch_size
             data = open_data(config["data"], batch_size=size, seed=chosen.seed, device=place, trust=chosen.trust)
+            _check_fit(run, data)
             opened = {key: data}
         noise: Noise = option(config, "noise", chosen.trust)
         if noise.when == "train" and any(o.startswith("noise") for o in overrides):
@@ -122,7 +123,17 @@ def with_overrides(trained: Config, overrides: list[str], own: Sequence[str] = (
         if not isinstance(node, dict) or leaf not in node:
             raise UserError(f"{path}: no such key.{nearest(leaf, node if isinstance(node, dict) else ())}")
         node[leaf] = _value(override, path)
+        if path == "data.root" and "folder" in node:  # where a set of the user's own lies
+            node["folder"] = node["root"]
     return config
+
+
+def _check_fit(run: Path, data: Data) -> None:
+    """Raise UserError for a set of other images, or of other classes, than the network of `run` was made for."""
+    own, other = load_problem(run), Problem.of(data)
+    if (own.shape, own.classes) != (other.shape, other.classes):
+        sizes = ["x".join(map(str, p.shape)) + f" in {p.classes} classes" for p in (own, other)]
+        raise UserError(f"data: images of {sizes[1]}, but {run} was trained on {sizes[0]}; choose such a set.")
 
 
 def _value(override: str, path: str) -> Any:

@@ -21,10 +21,10 @@ from snnhll.check import check_read
 from snnhll.config import Config, Settings, as_yaml, compose, identity, settings
 from snnhll.errors import UserError
 from snnhll.metrics import Evaluation, energy, evaluate, operations
-from snnhll.networks.network import Network
 from snnhll.ops import which
 from snnhll.parallel import together
 from snnhll.results import Result, RunFolder, finished, run_path, write_atomic
+from snnhll.rules.rule import Rule
 from snnhll.run_state import RunState
 from snnhll.tracking.tracker import Tracker, Trackers
 from snnhll.training import Progress, train
@@ -140,15 +140,18 @@ def _describe(result: Result, parts: Parts, test: Evaluation, progress: Progress
     result.firing_rates, result.silent_share, result.saturated_share = test.rates, test.silent, test.saturated
     result.samples_per_second, result.loading_share = progress.samples_per_second, progress.loading_share
     result.parameters = sum(p.numel() for p in network.parameters())
-    accumulates, multiplies = operations(network, test.inputs)
+    accumulates, multiplies = operations(network, test.inputs, parts.rule.ways_back)
     result.synaptic_operations_per_image, result.multiply_accumulates_per_image = accumulates, multiplies
     result.energy_nj_per_image = energy(accumulates, multiplies)
     result.data_variant = parts.data.variant
-    result.backend = _path(network, parts.data.device)
+    result.backend = _path(parts.rule, parts.data.device)
 
 
-def _path(network: Network, device: torch.device) -> str:
+def _path(rule: Rule, device: torch.device) -> str:
     """Return the compute path of the network's layers: a compiled one, or "reference: " and the reason."""
+    network = rule.network
+    if rule.ways_back:
+        return "reference: feedback takes part in every time step"
     if block := next((b for b in network.blocks if b.neuron.compiled is None), None):
         return f"reference: {type(block.neuron).__name__} neurons with these settings have no compiled form"
     if any(block.compiled is None for block in network.blocks):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -89,16 +89,16 @@ def connections(synapse: Synapse) -> int:
     return synapse.weight.numel() * positions
 
 
-def operations(network: Network, inputs: list[float]) -> tuple[float, float]:
+def operations(network: Network, inputs: list[float], ways_back: Sequence[int] = ()) -> tuple[float, float]:
     """Return synaptic operations (accumulates caused by spikes) and multiply-accumulates (of analog input) per image.
 
     A spike costs one accumulate per outgoing synapse and time step. The analog first input costs one
     multiply-accumulate per synapse, once an image when it is constant over time, as under direct encoding. inputs:
-    `Evaluation.inputs`.
+    `Evaluation.inputs`. ways_back: see `Rule`.
     """
     analog = float(connections(network.blocks[0].synapse)) if network.encoding.normalised else 0.0
     synapses = [connections(synapse) for block in network.blocks for synapse in block.synapses]
-    synapses.append(network.readout.weight.numel())
+    synapses += [network.readout.weight.numel(), *ways_back]
     spiking = list(zip(synapses, inputs, strict=True))[1 if analog else 0 :]
     return sum(network.steps * rate * fan for fan, rate in spiking), analog
 

@@ -67,7 +67,7 @@ def train(
         rule.scale_learning_rate(schedule.factor(progress.epoch, settings.epochs))
         _train_epoch(rule, step, data, seed, progress, state, tracker)
         validation = evaluate(rule, data.eval_batches("val", settings.eval_batch_size), len(data.classes))
-        row = _row(rule, progress, validation)
+        row = _row(rule, progress, validation, _activity(rule, validation, data))
         if similarities := rule.similarities(*data.probe()):
             row["similarities"] = {name: [s.numbers[name] for s in similarities] for name in similarities[0].numbers}
             if progress.epoch in (0, (settings.epochs - 1) // 2, settings.epochs - 1):
@@ -138,7 +138,12 @@ def _collect(pending: list[Metrics], progress: Progress) -> None:
         progress.sums[name] = progress.sums.get(name, 0.0) + value
 
 
-def _row(rule: Rule, progress: Progress, validation: Evaluation) -> dict[str, Any]:
+def _activity(rule: Rule, validation: Evaluation, data: Data) -> Evaluation:
+    """Return what tells how the layers fire: the validation images, without any the training images of the probe."""
+    return validation if validation.accuracy is not None else evaluate(rule, [data.probe()], len(data.classes))
+
+
+def _row(rule: Rule, progress: Progress, validation: Evaluation, activity: Evaluation) -> dict[str, Any]:
     """Return one line of metrics.jsonl: losses as means per step and their weights as they stand, accuracies as
     fractions, activity per layer."""
     losses = {name: value / progress.step for name, value in progress.sums.items() if name != "correct"}
@@ -149,9 +154,9 @@ def _row(rule: Rule, progress: Progress, validation: Evaluation) -> dict[str, An
         "layer_val_accuracy": validation.layer_accuracy,
         "losses": losses,
         "loss_weights": rule.loss_weights(),
-        "firing_rates": validation.rates,
-        "silent_share": validation.silent,
-        "saturated_share": validation.saturated,
+        "firing_rates": activity.rates,
+        "silent_share": activity.silent,
+        "saturated_share": activity.saturated,
         "lr": rule.optimizers[0].param_groups[0]["lr"] if rule.optimizers else None,
         "samples_per_second": progress.samples_per_second,
         "loading_share": progress.loading_share,

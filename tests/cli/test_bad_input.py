@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -117,6 +118,7 @@ NEURONS = {
     "neuron=lif_euler neuron.refractory=0.4": "neuron.refractory: 0.4 is no whole number of steps of neuron.dt = 1.",
     # a reset that is above the threshold, after which the neuron would never fire again
     "neuron.reset=hard neuron.v_reset=1": "neuron.v_reset: 1 is not below the threshold v_th = 1.",
+    "neuron.v_reset=0.9": "neuron.v_reset: 0.9, which a soft reset does not read; add neuron.reset=hard.",
     "neuron=izhikevich neuron.c=40": "neuron.c: 40 mV is not below the threshold of 30 mV.",
     "neuron=srm neuron.tau_synapse=-0.5": "neuron.tau_synapse: -0.5 is out of range, expected a number > 0.",
     "neuron=srm neuron.tau_membrane=0": "neuron.tau_membrane: 0.0 is out of range, expected a number > 0.",
@@ -135,8 +137,6 @@ def test_neurons_that_cannot_be(snnhll: Command, overrides: str, tmp_path: Path)
 
 
 STIMULI = {
-    # a current of the wrong shape: images that are no recordings, and recordings cut in too few slices
-    "encoding=frames": "encoding=frames: images of 1 channels, but trainer.steps=10 needs 20, two polarities a step;",
     # pixels outside [0, 1]
     "encoding=rate noise=gaussian noise.when=train noise.clip=false": "but this code needs them in [0, 1]; ",
     "encoding=latency noise=gaussian noise.when=train noise.clip=false": "but this code needs them in [0, 1]; ",
@@ -153,6 +153,26 @@ def test_input_that_does_not_fit_the_code(snnhll: Command, overrides: str, tmp_p
     assert (result["status"], f"snnhll: {result['error']}") == ("failed", line)
 
 
+UNFIT = {
+    # a current of the wrong shape: images that are no recordings, and recordings cut in too few slices
+    "encoding=frames": "encoding=frames: images of 1 channels, but trainer.steps=10 needs 20, two polarities a step;",
+    "encoding=phase encoding.period=20": "encoding.period: 20 steps do not fit into trainer.steps=10.",
+    "encoding=delta encoding.threshold=0.01": "encoding.threshold: 0.01 is less than the brightest pixel changes by",
+    "schedule=cosine schedule.warmup=9": "schedule.warmup: 9 epochs of",
+    # attacks that no gradient serves, or on networks that feedback or other layers help to classify
+    "noise=fgsm encoding=poisson": "noise=fgsm: no gradient reaches the images through this network; use encoding=dir",
+    "noise=pgd rule=local_all": "noise=pgd: an attack needs a network that classifies in one forward pass",
+}
+
+
+@pytest.mark.parametrize("overrides", list(UNFIT))
+def test_what_would_fail_in_training_or_after_it_leaves_nothing_behind(
+    snnhll: Command, overrides: str, tmp_path: Path
+) -> None:
+    assert UNFIT[overrides] in one_line(snnhll("train", *TINY, *overrides.split()))
+    assert list(tmp_path.iterdir()) == []
+
+
 UNREAD = {
     ("rule=bptt", "loss=hsic"): "loss=hsic: rule=bptt has its own way to learn and does not read loss; leave it away",
     ("rule=dfa", "kernel.sigma=2"): "kernel.sigma=2: rule=dfa has its own way to learn and does not read kernel",
@@ -160,6 +180,9 @@ UNREAD = {
     ("loss=pred", "kernel.sigma=2"): "kernel.sigma=2: no term of loss=pred uses a kernel",
     ("loss=pred", "loss.terms.contrast.margin=0.5"): "this term has no weight; give it one, loss.weights.contrast=0.1.",
     ("loss.weightings.gradnorm.alpha=1",): "not the weighting in use; choose it, loss.weighting=gradnorm.",
+    ("rule=hebb", "surrogate=boxcar"): "surrogate=boxcar: rule=hebb follows no surrogate derivative; leave it away.",
+    ("rule=stdp", "rule.tau_slow=3"): "rule.tau_slow=3: rule=stdp does not read it with its other settings; leave it",
+    ("rule=stdp", "rule.kind=pair", "rule.offset=1"): "rule.offset=1: rule=stdp does not read it with its other set",
     ("rule=hebb", "trainer.update=online"): "rule=hebb has its own way to learn and does not read trainer.update",
 }
 
@@ -327,6 +350,30 @@ def test_eval_with_a_key_the_noise_does_not_have(snnhll: Command, finished: Fini
 def test_eval_with_a_value_that_cannot_be_read(snnhll: Command, finished: Finished) -> None:
     line = one_line(snnhll("eval", str(finished.folder), "data.root=[a"))
     assert line.startswith("data.root=[a: the value cannot be read")
+
+
+def test_eval_on_a_set_of_ones_own_reads_where_it_is_told_and_refuses_another_problem(
+    snnhll: Command, tmp_path: Path
+) -> None:
+    for place, classes in (("set", ("cat", "dog")), ("moved", ("cat", "dog")), ("other", ("cat", "dog", "eel"))):
+        for name in classes:
+            _images(tmp_path / place / "train" / name, 8)
+            _images(tmp_path / place / "test" / name, 1 + (place == "moved" and name == "dog"))
+    own = ("train", *TINY, "data=image_folder", "data.root=set", "data.validation=0", "output_dir=runs")
+    assert snnhll(*own).code == 0
+    run = str(only_run(tmp_path / "runs"))
+    accuracies = [
+        json.loads(snnhll("eval", run, *place, "--json").out)[0]["test_accuracy"]
+        for place in ((), ("data.root=moved",))
+    ]
+    assert accuracies == [0.5, pytest.approx(1 / 3)] or accuracies == [0.5, pytest.approx(2 / 3)]  # one class for all
+    assert "nowhere" in one_line(snnhll("eval", run, "data.root=nowhere"))
+    line = one_line(snnhll("eval", run, "data.root=other"))
+    assert line == (
+        f"data: images of 3x8x8 in 3 classes, but {run} was trained on 3x8x8 in 2 classes; choose such a set."
+    )
+    line = one_line(snnhll("eval", run, "data.size=6"))
+    assert line.startswith("data: images of 3x6x6 in 2 classes, but")
 
 
 def test_images_that_changed_under_a_run(snnhll: Command, tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ def test_a_step_receives_the_events_of_its_slice(tmp_path: Path) -> None:
     for t in range(3):
         assert torch.equal(coded[t], (images[:, 2 * t : 2 * t + 2] > 0).float())
     assert torch.equal(Frames().decode(coded), (images > 0).float())
+    disturbed = images + torch.tensor([0.49, -0.49]).repeat(3).view(-1, 1, 1) / 255  # less than half an event
+    assert torch.equal(Frames()(disturbed.clamp(0, 1), 3), coded)
     with pytest.raises(UserError, match=r"images of 6 channels, but trainer.steps=5 needs 10"):
         Frames()(images, 5)
 

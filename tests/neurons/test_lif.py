@@ -48,7 +48,7 @@ def by_hand(
     below=st.floats(0.01, 2),
 )
 def test_equations_by_hand(reset: Any, current: list[float], decay: float, v_th: float, below: float) -> None:
-    v_reset = v_th - below
+    v_reset = v_th - below if reset == "hard" else 0.0
     neuron = LIF(Exponential(), decay, v_th, reset, v_reset)
     x = torch.tensor(current, dtype=torch.float64).view(-1, 1, 1)
     membranes, spikes = neuron.trace(x, len(current))
@@ -98,7 +98,7 @@ def test_starts_fresh_with_every_call() -> None:
 @RESETS
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_forward_trace_and_steps_agree(reset: Any, dtype: torch.dtype) -> None:
-    neuron, x = LIF(Exponential(), 0.6, 1.0, reset, 0.25), currents(dtype=dtype)
+    neuron, x = LIF(Exponential(), 0.6, 1.0, reset, 0.25 if reset == "hard" else 0.0), currents(dtype=dtype)
     _, traced = neuron.trace(x, STEPS)
     generic = Neuron.forward(neuron, x, STEPS)
     assert torch.equal(neuron(x, STEPS), traced)

@@ -43,7 +43,7 @@ def test_local_and_bptt_differ_in_nothing_but_the_learner() -> None:
 
 
 def test_the_published_figures_are_those_of_the_tables() -> None:
-    tables = yaml.safe_load((REPOSITORY / "src/snnhll/published.yaml").read_text())
+    tables = yaml.safe_load((REPOSITORY / "tests/published.yaml").read_text())
     printed = {
         (table["data"], row["network"]): row["accuracy"]
         for table in (tables["table_3_3"], tables["table_3_4"])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from snnhll.errors import UserError
+from snnhll.metrics import operations
 from snnhll.networks.network import Network
 from snnhll.rules.eqprop import Coupled, EqPropRule
 
@@ -123,6 +124,18 @@ def test_a_nudge_of_one_outweighs_the_chance_of_counting_few_spikes(
     small, default = (float(torch.cosine_similarity(counted(beta), gradient, dim=0)) for beta in (0.25, 1.0))
     assert default > 0.75
     assert small < 0.6
+
+
+@torch.no_grad()
+def test_spikes_sent_back_are_counted_as_operations(make_network: MakeNetwork, make_batch: MakeBatch) -> None:
+    net = quiet(make_network, "64-12-9-n", 20)
+    rule = EqPropRule(net, sgd)
+    images, _ = make_batch()
+    found = [float(x.abs().mean()) for x in rule.evaluate(images).inference.inputs]
+    hidden, last, output = (float(rate.mean()) for rate in Coupled(net, net.encode(images)).settle()[1:])
+    expected = hidden * 12 * 9 + last * (9 * 4 + 9 * 12) + output * 4 * 9
+    assert expected > 0
+    assert operations(net, found, rule.ways_back)[0] == pytest.approx(20 * expected)
 
 
 def test_it_learns(make_network: MakeNetwork, make_batch: MakeBatch) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from snnhll.errors import UserError
+from snnhll.metrics import operations
 from snnhll.networks.network import Network
 from snnhll.rules.ide import IDERule
 
@@ -131,12 +132,26 @@ def test_it_learns_and_trains_its_feedback(make_network: MakeNetwork, make_batch
     assert not torch.equal(rule.feedback.weight, before)
 
 
+@torch.no_grad()
+def test_spikes_sent_back_are_counted_as_operations(make_network: MakeNetwork, make_batch: MakeBatch) -> None:
+    """On maps of 4x4, nine taps a position and pair of channels; a spike of the last layer is enlarged to four."""
+    rule = IDERule(make_network("4C3s2-6C3s2-n", steps=7, decay=1.0), sgd).double().eval()
+    inputs = rule.evaluate(make_batch()[0]).inference.inputs
+    assert rule.ways_back == [4 * 6 * 9 * 16]
+    assert torch.equal(inputs[-1], inputs[-2])
+    plain = IDERule(make_network("64-12-9-n", steps=7, decay=1.0), sgd).double().eval()
+    found = [float(x.abs().mean()) for x in plain.evaluate(make_batch()[0]).inference.inputs]
+    accumulates, _ = operations(plain.network, found, plain.ways_back)
+    assert accumulates == pytest.approx(7 * (found[1] * 12 * 9 + found[2] * (9 * 4 + 9 * 12)))
+
+
 def test_without_feedback_none_is_learned(make_network: MakeNetwork, make_batch: MakeBatch) -> None:
     rule = IDERule(make_network("64-12-9-n", steps=20, decay=1.0), sgd, feedback=0.0).double()
     before = rule.network.blocks[0].synapse.weight.clone()
     for _ in range(3):
         rule.step(*make_batch())
     assert not rule.feedback.weight.any()
+    assert rule.ways_back == [0]
     assert not torch.equal(rule.network.blocks[0].synapse.weight, before)
 
 

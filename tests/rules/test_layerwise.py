@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -199,6 +200,24 @@ def test_forward_forward_raises_goodness_of_right_and_lowers_that_of_wrong_label
         return torch.stack([p.spikes.mean(0).square().sum(1).mean() for p in pieces])
 
     assert all(goodness(0) > goodness(2))
+
+
+@pytest.mark.parametrize("norm", ["batch", "bntt"])
+def test_under_forward_forward_statistics_follow_plain_images_alone(
+    make_network: MakeNetwork, make_batch: MakeBatch, norm: str
+) -> None:
+    """They are what evaluation normalises by, which never sees a label in an image."""
+    net, (images, labels) = make_network("64-12-9-n", norm), make_batch()
+    rule = ForwardForwardRule(net, lambda p: torch.optim.SGD(list(p), lr=0.0)).double().train()
+    alone = copy.deepcopy(net)
+    with torch.no_grad():
+        in_pieces(alone, images, False)
+    rule.step(images, labels)
+    moved = {name: buffer for name, buffer in net.named_buffers() if "running" in name}
+    assert len(moved) == 4
+    for name, buffer in alone.named_buffers():
+        if name in moved:
+            torch.testing.assert_close(moved[name], buffer)
 
 
 def test_forward_forward_writes_the_label_into_the_first_pixels(

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from snnhll.errors import UserError
 from snnhll.networks.network import Network
+from snnhll.neurons.lif import ONE_STEP
 from snnhll.rules.spike_bp import SpikeBPRule, since_last_spike
 from snnhll.rules.spike_count import SpikeCountRule
 
@@ -136,5 +137,7 @@ def test_what_they_cannot_train_is_said(make_network: MakeNetwork) -> None:
         SpikeCountRule(make_network(), sgd)
     with pytest.raises(UserError, match=r"architecture\.norm: spike_count has other statistics"):
         SpikeCountRule(make_network(norm="batch", decay=1.0), sgd)
-    with pytest.raises(UserError, match=r"neuron\.decay: under spike_bp a decay of 0\.2 would turn the sign"):
+    with pytest.raises(UserError, match=r"neuron\.decay: under spike_bp a decay of 0\.2 would take away or turn"):
         SpikeBPRule(make_network(decay=0.2), sgd)
+    with pytest.raises(UserError, match=r"decay of 0\.368 would take away"):  # 1 + ln decay = 0: no error passes
+        SpikeBPRule(make_network(decay=ONE_STEP), sgd)

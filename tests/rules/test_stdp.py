@@ -27,11 +27,13 @@ def sgd(parameters: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD(list(parameters), lr=0.1)
 
 
-def competing(spec: str = "64-6-n", norm: Any = "none", neuron: Any = None, encoding: Any = None) -> Network:
+def competing(
+    spec: str = "64-6-n", norm: Any = "none", neuron: Any = None, encoding: Any = None, dropout: float = 0.0
+) -> Network:
     make = neuron or (lambda: Competitive(Exponential(), decay=0.8, v_th=0.5))
     layers = parse(spec, (1, 8, 8), 4)
     mean, std = torch.tensor([0.5]), torch.tensor([0.25])
-    return Network(layers, 4, 6, encoding or Poisson(0.5), make, mean, std, norm).double()
+    return Network(layers, 4, 6, encoding or Poisson(0.5), make, mean, std, norm, dropout).double()
 
 
 def pieces_of(rule: STDPRule, images: Tensor) -> Piece:
@@ -151,6 +153,7 @@ def test_it_learns_without_labels_what_votes_can_tell(make_data: Any) -> None:
         ({"encoding": "direct"}, "encoding: stdp pairs spikes"),
         ({"spec": "4C3-n"}, "architecture.spec: stdp is for fully connected nets"),
         ({"norm": "batch"}, "architecture.norm: stdp keeps the weights in bounds itself"),
+        ({"dropout": 0.5}, "architecture.dropout: 0.5, but stdp drops nothing"),
         ({"neuron": lambda: LIF(Exponential())}, "neuron: under stdp the neurons of a layer must compete"),
     ],
 )
@@ -161,3 +164,10 @@ def test_what_it_cannot_train_is_refused(network: dict[str, Any], says: str) -> 
         network = {"encoding": Direct()}
     with pytest.raises(UserError, match=says.replace(".", r"\.")):
         STDPRule(competing(**network), sgd)
+
+
+def test_weights_that_cannot_sum_to_the_total_are_refused() -> None:
+    """Of the smallest layer: twenty weights of at most 0.1 are less than 2.5, sixty-four are not."""
+    STDPRule(competing("64-20-n"), sgd, w_max=0.1, total=2.5)
+    with pytest.raises(UserError, match=r"rule\.total: 2\.5 is more than 20 weights of at most 0\.1 sum to"):
+        STDPRule(competing("64-20-6-n"), sgd, w_max=0.1, total=2.5)

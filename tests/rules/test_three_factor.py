@@ -175,7 +175,7 @@ def test_the_factors_can_be_looked_at_and_are_those_of_the_update(spec: str) -> 
     rule = ThreeFactorRule(network(spec), hsic_loss(), sgd)
     before = copy.deepcopy(rule.network)
     seen = dict(rule.factors(*data()))
-    for p, q in zip(before.parameters(), rule.network.parameters(), strict=True):
+    for p, q in zip(before.state_dict().values(), rule.network.state_dict().values(), strict=True):
         assert torch.equal(p, q)
     rule.step(*data())
     for block, (name, factors) in zip(rule.network.blocks, seen.items(), strict=True):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 POLARITIES = 2
+MOST = 255  # events that a pixel counts in a slice; its value is their number over it
 
 
 @dataclass(frozen=True)
@@ -38,4 +39,4 @@ class Events:
         channel = POLARITIES * bin_ + self.p
         place = (channel * height + self.y) * width + self.x
         counts = np.bincount(place, minlength=POLARITIES * bins * height * width)
-        return counts.clip(max=255).astype(np.uint8).reshape(POLARITIES * bins, height, width)
+        return counts.clip(max=MOST).astype(np.uint8).reshape(POLARITIES * bins, height, width)

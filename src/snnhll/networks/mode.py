@@ -1,4 +1,4 @@
-"""Evaluation mode for a while."""
+"""A module in another mode for a while."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
+
+from snnhll.networks.bntt import BNTT
+from snnhll.networks.norm import BatchNorm
 
 
 @contextmanager
@@ -17,3 +20,17 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.train(training)
+
+
+@contextmanager
+def keeping_statistics(module: nn.Module) -> Iterator[None]:
+    """Let batches that evaluation never sees leave the running statistics of normalisations as they are."""
+    norms = [part for part in module.modules() if isinstance(part, BatchNorm | BNTT)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

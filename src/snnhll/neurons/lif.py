@@ -28,8 +28,8 @@ class LIF(Neuron):
     """LIF neuron (3-1), (3-2).
 
     decay: λ per time step. v_th: threshold. reset: "soft" subtracts v_th, "hard" sets v_reset. learnable_decay: train λ
-    (through its logit, one value a layer). detach_reset: gradients through time skip the reset. Raises UserError when a
-    hard reset is not below the threshold.
+    (through its logit, one value a layer). detach_reset: gradients through time skip the reset. Raises UserError for a
+    v_reset that is not below the threshold, or that a soft reset would not read.
     """
 
     def __init__(
@@ -45,6 +45,8 @@ class LIF(Neuron):
         super().__init__(surrogate)
         if reset == "hard" and v_reset >= v_th:
             raise UserError(f"neuron.v_reset: {v_reset:g} is not below the threshold v_th = {v_th:g}.")
+        if reset == "soft" and v_reset:
+            raise UserError(f"neuron.v_reset: {v_reset:g}, which a soft reset does not read; add neuron.reset=hard.")
         self.settings = LIFSettings(decay, v_th, reset, v_reset)
         self.detach_reset = detach_reset
         self.decay_logit = nn.Parameter(torch.logit(torch.tensor(decay), eps=1e-6)) if learnable_decay else None

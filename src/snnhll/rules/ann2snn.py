@@ -15,7 +15,7 @@ spikes is not that of rates; nets without it convert better.
 from __future__ import annotations
 
 import copy
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ FOLLOW = 0.05  # how fast the scales follow those of the batches
 
 class ANN2SNNRule(Rule):
     """`ann` learns; `network` is made of it. percentile: of the activations, which becomes a rate of 1."""
+
+    gradient: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -7,32 +7,38 @@ v_th = 1,
     ξ_h[t] = Σ_o w_oh ξ_o[t] where n_h[t] > 0, else 0
     ΔW_ji = η Σ_t ξ_j[t] n_i[t]                                                          mean over the batch
 
-The gate n_h > 0 stands where backpropagation has the derivative of the activation. The paper's neurons are
-integrate-and-fire (neuron=if) under a rate code (encoding=poisson).
+The gate n_h > 0 stands where backpropagation has the derivative of the activation; of the neurons pooled together, the
+error is that of one that fired most. Neurons integrate and fire
+(neuron=if), and inputs are spikes (encoding=poisson), as in the paper.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from snnhll.build import PositiveInt
+from snnhll.errors import UserError
 from snnhll.networks.network import Network
 from snnhll.neurons.integrate_and_fire import IF
 from snnhll.ops.reference import compute_dtype
 from snnhll.rules.feedback import silent
 from snnhll.rules.pieces import in_pieces
-from snnhll.rules.requirements import plain_weights
+from snnhll.rules.requirements import integrate_and_fire, plain_weights
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct
 
 
 class BPSTDPRule(Rule):
     """window: ε, in steps, at least 1: the step itself."""
 
+    gradient: ClassVar[bool] = False
+
     def __init__(self, network: Network, make_optimizer: MakeOptimizer, window: PositiveInt = 4) -> None:
         super().__init__(network)
-        plain_weights(network, "bp_stdp", "counts spikes, which a normalisation would rescale")
+        check(network)
         self.window = window
         self.output_neurons = IF(network.blocks[-1].neuron.surrogate)
         self.optimizers = [make_optimizer(network.parameters())]
@@ -44,10 +50,10 @@ class BPSTDPRule(Rule):
             scores = net.classify(pieces[-1].sent)
             error = self.output_error(self.output_neurons(scores, net.steps), labels)
         a = recent(pieces[0].source.expand(net.steps, *pieces[0].source.shape[1:]), self.window)
-        for piece in pieces:  # values are the counts n; gradients pass where they are above 0
-            count = recent(piece.sent, self.window)
-            way = piece.block.transmit(piece.block.current(a), None)
-            a = count + (count > 0) * silent(way)
+        for piece in pieces:  # values are the counts n of what is sent; gradients pass where a neuron's is above 0
+            fired, sent = recent(piece.spikes, self.window), recent(piece.sent, self.window)
+            way = fired + (fired > 0) * silent(piece.block.current(a))
+            a = sent + (sent > 0) * silent(piece.block.transmit(way, None))
         self.optimizers[0].zero_grad(set_to_none=True)
         (-(error * net.classify(a)).sum() / len(labels)).backward()
         self.optimizers[0].step()
@@ -58,6 +64,15 @@ class BPSTDPRule(Rule):
         fired = recent(spikes, self.window) > 0
         wanted = F.one_hot(labels, self.network.classes).bool()
         return (wanted & ~fired).to(spikes.dtype) - (~wanted & fired).to(spikes.dtype)
+
+
+def check(network: Network) -> None:
+    """Raise UserError for a network whose spikes this rule cannot count."""
+    if network.encoding.normalised:
+        raise UserError("encoding: bp_stdp counts spikes, and direct encoding sends none; use encoding=poisson.")
+    plain_weights(network, "bp_stdp", "counts spikes, which a normalisation would rescale")
+    for block in network.blocks:
+        integrate_and_fire(block, "bp_stdp")
 
 
 def recent(spikes: Tensor, window: int) -> Tensor:

@@ -16,6 +16,7 @@ it, runs without.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,8 @@ from snnhll.rules.rule import MakeOptimizer, Metrics, Outcome, Rule, correct
 
 class EqPropRule(Rule):
     """beta: β, how strongly the label nudges the output. scale: initial weights, relative to the network's own."""
+
+    gradient: ClassVar[bool] = False
 
     def __init__(
         self, network: Network, make_optimizer: MakeOptimizer, beta: Positive = 1.0, scale: Positive = 0.5
@@ -67,6 +70,10 @@ class EqPropRule(Rule):
             put_gradient(bias, -per_sample * (nudged[i] - free[i]).sum(0))
 
     @property
+    def ways_back(self) -> list[int]:
+        return [weight.numel() for weight, _ in connections(self.network)[1:]]
+
+    @property
     def classifier(self) -> None:
         return None  # feedback takes part in it
 
@@ -74,7 +81,7 @@ class EqPropRule(Rule):
     def evaluate(self, images: Tensor) -> Outcome:
         rates = Coupled(self.network, self.network.encode(images)).settle()
         hidden = rates[1:-1]
-        return Outcome(Inference(rates[-1], hidden, rates[:-1], hidden), [None] * len(hidden))
+        return Outcome(Inference(rates[-1], hidden, [*rates[:-1], *rates[2:]], hidden), [None] * len(hidden))
 
 
 class Coupled:

@@ -6,7 +6,7 @@
 A positive sample is an image with its label written into it, a negative one has a wrong label: as many pixels as there
 are classes, the first of the image, are black but for that of the label. Every layer tells them apart by its own
 firing. Spikes cannot be rescaled between layers as in the paper; normalisation keeps goodness of one layer from the
-next. The readout, which classifies, learns on the rates that plain images cause.
+next. The readout, which classifies, learns on the rates that plain images cause, and running statistics follow these.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from snnhll.build import Positive
 from snnhll.errors import UserError
+from snnhll.networks.mode import keeping_statistics
 from snnhll.networks.network import Network
 from snnhll.networks.rates import rate_of
 from snnhll.rules.layerwise import LayerwiseRule, learn_readout
@@ -39,7 +40,8 @@ class ForwardForwardRule(LayerwiseRule):
         x, metrics = self.network.encode(both), Metrics()
         plain = self.network.encode(images)
         for i, block in enumerate(self.network.blocks):
-            piece = run_piece(self.network, block, x, self.through_time)
+            with keeping_statistics(block):
+                piece = run_piece(self.network, block, x, self.through_time)
             metrics |= {f"layer{i + 1}/{k}": v for k, v in self.learn_layer(i, piece, labels).items()}
             x = piece.sent.detach()
             with torch.no_grad():

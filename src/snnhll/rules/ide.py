@@ -17,6 +17,7 @@ its feedback.
 from __future__ import annotations
 
 from math import prod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,8 @@ from snnhll.rules.rule import MakeOptimizer, Metrics, Outcome, Rule, correct
 class IDERule(Rule):
     """feedback: spectral norm of the initial B, of a convolution that of its kernels as one matrix; 0 for none, which
     stays so. iterations: for the equilibrium of v."""
+
+    gradient: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -108,6 +111,11 @@ class IDERule(Rule):
         torch.autograd.backward(mapped, v, inputs=[p for p in learned if p.requires_grad])
 
     @property
+    def ways_back(self) -> list[int]:
+        positions = prod(self.network.blocks[0].layer.out_shape[1:]) if self.feedback.weight.requires_grad else 0
+        return [self.feedback.weight.numel() * positions]
+
+    @property
     def classifier(self) -> None:
         return None  # feedback takes part in it
 
@@ -115,7 +123,7 @@ class IDERule(Rule):
     def evaluate(self, images: Tensor) -> Outcome:
         coded = self.network.encode(images)
         rates = self.settle(coded)
-        inputs = [rate_of(coded), *rates]
+        inputs = [rate_of(coded), *rates, rates[-1]]
         return Outcome(Inference(self.network.classify(rates[-1]), rates, inputs, rates), [None] * len(rates))
 
 

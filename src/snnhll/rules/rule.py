@@ -6,7 +6,7 @@ The training loop knows nothing of losses, layers or time; a rule knows nothing 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -33,7 +33,8 @@ class Outcome:
 class Rule(nn.Module, ABC):
     """A network with the means to train it. `optimizers` is the list of all optimisers the rule steps.
 
-    residual: whether it trains residual blocks. gradient: whether it follows the surrogate derivative of the neurons.
+    residual: whether it trains residual blocks. gradient: whether it follows the surrogate derivative of the neurons;
+    where not, a choice of surrogate is refused, unless an attack follows it.
     recordable: whether each step does the same operations, so that they can be replayed (snnhll/graphs.py).
     local: whether every layer learns without waiting for another's error; `snnhll audit` measures it, pictures show it.
     What a rule cannot train it refuses with a UserError.
@@ -43,6 +44,11 @@ class Rule(nn.Module, ABC):
     gradient: ClassVar[bool] = True
     recordable: ClassVar[bool] = False
     local: ClassVar[bool] = False
+
+    @classmethod
+    def unread(cls, options: Mapping[str, Any]) -> set[str]:
+        """Return the names of those of the rule's options that, as the others stand, it does not read."""
+        return set()
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -69,6 +75,12 @@ class Rule(nn.Module, ABC):
     def gathered(self, metrics: list[Metrics]) -> list[Metrics]:
         """Return the metrics of the last steps, with those of other processes where several learn together."""
         return metrics
+
+    @property
+    def ways_back(self) -> list[int]:
+        """Connections of each way by which feedback takes part in `evaluate`; what they receive follows what the
+        network's own synapses do in its `Inference.inputs`."""
+        return []
 
     @property
     def classifier(self) -> Network | None:

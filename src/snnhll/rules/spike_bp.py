@@ -80,9 +80,9 @@ def leaky(block: Block) -> LIFSettings:
     settings = block.neuron.compiled
     if settings is None:
         raise UserError("neuron: spike_bp needs lif or if with a fixed decay.")
-    if settings.decay < ONE_STEP:
+    if settings.decay <= ONE_STEP:
         raise UserError(
-            f"neuron.decay: under spike_bp a decay of {settings.decay:.3g} would turn the sign of an error at a late "
-            f"spike (1 + ln decay < 0); use one of at least 0.37, such as neuron.decay=0.9."
+            f"neuron.decay: under spike_bp a decay of {settings.decay:.3g} would take away or turn the error at a late "
+            f"spike (1 + ln decay is not above 0); use one above 0.37, such as neuron.decay=0.9."
         )
     return settings

@@ -9,17 +9,18 @@ the mean over the batch:
     inhibitory     ΔW of pair, its sign turned
     reward         ΔW of pair, times +1 for samples that the votes classify rightly, and -1 for others
 
-ȳ² has τ_slow. Spikes of one step count as pre before post. Weights stay in [0, w_max]; every neuron's sum to `total`.
-Homeostasis, the adaptive threshold of the paper, is kept in the bias: b += η η_b (a/n - r), so that the n neurons of a
-layer take equal turns, and one of them fires at a share a of the steps. Labels only assign classes to the neurons of
-the last layer: each votes for the class that it fired most for, and the class of the highest mean rate wins. The votes
-are the readout's weights.
+ȳ² has τ_slow. Spikes of one step count as pre before post. Weights stay in [0, w_max]; every neuron's sum to `total`,
+less what w_max cuts off. Homeostasis, the adaptive threshold of the paper, is kept in the bias: b += η η_b (a/n - r),
+so that the n neurons of a layer take equal turns, and one of them fires at a share a of the steps. Labels only assign
+classes to the neurons of the last layer: each votes for the class that it fired most for, and the class of the highest
+mean rate wins. The votes are the readout's weights.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ from snnhll.networks.synapse import Synapse
 from snnhll.neurons.competitive import Competitive
 from snnhll.rules.layerwise import put_gradient
 from snnhll.rules.pieces import Piece, in_pieces
-from snnhll.rules.requirements import fully_connected, plain_weights
+from snnhll.rules.requirements import fully_connected, no_dropout, plain_weights
 from snnhll.rules.rule import MakeOptimizer, Metrics, Rule, correct
 
 Kind = Literal["pair", "triplet", "asymmetric", "inhibitory", "reward"]
@@ -48,6 +49,12 @@ class STDPRule(Rule):
 
     gradient: ClassVar[bool] = False
     local: ClassVar[bool] = True
+
+    @classmethod
+    def unread(cls, options: Mapping[str, Any]) -> set[str]:
+        kind = options.get("kind", "asymmetric")
+        of_pairs = {"potentiation", "depression", "tau_minus"}
+        return ({"offset"} if kind != "asymmetric" else of_pairs) | ({"tau_slow"} if kind != "triplet" else set())
 
     def __init__(
         self,
@@ -67,7 +74,7 @@ class STDPRule(Rule):
         memory: Fraction = 0.99,
     ) -> None:
         super().__init__(network)
-        check(network)
+        check(network, w_max, total)
         self.kind, self.potentiation, self.depression = kind, potentiation, depression
         self.decays = tuple(math.exp(-1 / tau) for tau in (tau_plus, tau_minus, tau_slow))
         self.offset, self.w_max, self.total = offset, w_max, total
@@ -116,7 +123,7 @@ class STDPRule(Rule):
         return -change if self.kind == "inhibitory" else change
 
     def bound(self, synapse: Synapse) -> None:
-        """Keep the weights in [0, w_max], and the sum of each neuron's at `total`."""
+        """Keep the weights in [0, w_max], and the sum of each neuron's at `total`, less what w_max cuts off."""
         weight = synapse.weight
         weight.clamp_(min=0)
         weight.mul_(self.total / weight.sum(1, keepdim=True).clamp(min=1e-8))
@@ -160,11 +167,18 @@ def product(post: Tensor, pre: Tensor) -> Tensor:
     return post.flatten(0, 1).t() @ pre.flatten(0, 1) / post.shape[1]
 
 
-def check(network: Network) -> None:
-    """Raise UserError for a network whose spikes this rule cannot pair."""
+def check(network: Network, w_max: float, total: float) -> None:
+    """Raise UserError for a network whose spikes this rule cannot pair, or whose weights cannot sum to `total`."""
     if network.encoding.normalised:
         raise UserError("encoding: stdp pairs spikes, but direct encoding sends analog values; use encoding=poisson.")
     fully_connected(network, "stdp")
     plain_weights(network, "stdp", "keeps the weights in bounds itself")
+    no_dropout(network, "stdp")
+    received = min(block.synapse.weight.shape[1] for block in network.blocks)
+    if total > w_max * received:
+        raise UserError(
+            f"rule.total: {total:g} is more than {received} weights of at most {w_max:g} sum to; lower it, or raise "
+            f"rule.w_max."
+        )
     if not all(isinstance(block.neuron, Competitive) for block in network.blocks):
         raise UserError("neuron: under stdp the neurons of a layer must compete; use neuron=competitive.")

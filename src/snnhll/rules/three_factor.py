@@ -24,6 +24,7 @@ from snnhll.kernels.gaussian import Gaussian
 from snnhll.losses.hsic import Global, HSICLoss
 from snnhll.losses.hybrid import HybridLoss
 from snnhll.networks.block import Block
+from snnhll.networks.mode import keeping_statistics
 from snnhll.networks.network import Network
 from snnhll.networks.rates import Signal
 from snnhll.networks.spec import Layer
@@ -94,7 +95,8 @@ class ThreeFactorRule(LocalRule):
         targets = self.prepare(images, labels)
         signal = Signal(self.network.encode(images))
         for unit in self.units:
-            response = self._respond(unit, signal, targets)
+            with keeping_statistics(unit.block):
+                response = self._respond(unit, signal, targets)
             yield unit.name, response.factors
             signal = response.outgoing
 

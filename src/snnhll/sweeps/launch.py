@@ -105,7 +105,7 @@ def perform(sweep: str, tasks: Sequence[Task], node: Any) -> None:
         with one_gpu(config["device"]):
             result = run(labelled(config, sweep, task.row), task.overrides, Tracker(), keep_failure=True)
             for noise in task.noises:
-                measure_noise(Path(result.run_dir), noise, take_own(task.overrides)[0])
+                measure_noise(Path(result.run_dir), noise, config, take_own(task.overrides)[0])
         print(f"finished: {task.label}: test accuracy {result.test_accuracy:.2%}", flush=True)
     except BusyError:
         print(f"left to another worker: {task.label}", flush=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from snnhll.config import Config
 from snnhll.results import write_atomic
 
 
@@ -17,20 +19,28 @@ def noisy_accuracy(run: Path, noise: list[str]) -> float | None:
     return None if stored is None else float(stored["test_accuracy"])
 
 
-def measure_noise(run: Path, noise: list[str], own: Sequence[str] = ()) -> float:
+def measure_noise(run: Path, noise: list[str], config: Config, own: Sequence[str] = ()) -> float:
     """Evaluate the weights of `run` under `noise`, unless that was done before, and return the test accuracy.
 
-    own: overrides by which options of the user's own are found and trusted.
+    config: of the job, which says on which device and threads, and where the data lie. own: overrides by which options
+    of the user's own are found and trusted.
     """
     known = noisy_accuracy(run, noise)
     if known is not None:
         return known
     from snnhll.evaluation import evaluations
 
-    found = evaluations(run, [noise], own)[0]
+    found = evaluations(run, [[*noise, *_where(config)]], own)[0]
     kept = {key: found[key] for key in ("test_accuracy", "layer_test_accuracy", "firing_rates")}
-    write_atomic(_file(run), json.dumps(_stored(run) | {" ".join(noise): kept}, indent=2) + "\n")
+    entry = {" ".join(noise): kept | {"of": _training(run)}}
+    write_atomic(_file(run), json.dumps(_stored(run) | entry, indent=2) + "\n")
     return float(found["test_accuracy"])
+
+
+def _where(config: Config) -> list[str]:
+    """Return the overrides by which an evaluation takes place where the training of `config` did."""
+    threads = [] if config["threads"] is None else [f"threads={config['threads']}"]
+    return [f"device={config['device']}", *threads, f"data.root={json.dumps(config['data']['root'])}"]
 
 
 def _file(run: Path) -> Path:
@@ -38,11 +48,14 @@ def _file(run: Path) -> Path:
 
 
 def _stored(run: Path) -> dict[str, Any]:
-    """Return what noise.json holds, unless the weights are younger than it."""
+    """Return what noise.json holds of the present weights."""
     try:
-        if _file(run).stat().st_mtime_ns < (run / "checkpoint.pt").stat().st_mtime_ns:
-            return {}
-        stored: dict[str, Any] = json.loads(_file(run).read_text())
-        return stored
+        of, stored = _training(run), json.loads(_file(run).read_text())
     except (OSError, ValueError):
         return {}
+    return {noise: entry for noise, entry in stored.items() if entry.get("of") == of}
+
+
+def _training(run: Path) -> str:
+    """Return what tells the training that `run` holds from any other: a hash of its result, which has its duration."""
+    return hashlib.sha256((run / "result.json").read_bytes()).hexdigest()[:12]

@@ -73,7 +73,7 @@ def work_on(job: Job, sweep: str, display: Tracker, repeat: bool = True) -> None
     config = job.config | {"force": job.config["force"] and repeat}
     run(labelled(config, sweep, job.row.name), job.overrides, display, keep_failure=True)
     if job.row.noise:
-        measure_noise(job.folder.path, job.row.noise, take_own(job.overrides)[0])
+        measure_noise(job.folder.path, job.row.noise, config, take_own(job.overrides)[0])
 
 
 def labelled(config: Config, sweep: str, row: str) -> Config:
