@@ -7,9 +7,9 @@ v_th = 1,
     ξ_h[t] = Σ_o w_oh ξ_o[t] where n_h[t] > 0, else 0
     ΔW_ji = η Σ_t ξ_j[t] n_i[t]                                                          mean over the batch
 
-The gate n_h > 0 stands where backpropagation has the derivative of the activation; of the neurons pooled together, the
-error is that of one that fired most. Neurons integrate and fire
-(neuron=if), and inputs are spikes (encoding=poisson), as in the paper.
+The gate n_h > 0 stands where backpropagation has the derivative of the activation; of neurons that are pooled together,
+one that fired most gets the error. Neurons integrate and fire (neuron=if), and inputs are spikes (encoding=poisson), as
+in the paper.
 """
 
 from __future__ import annotations
