@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from snnhll.reports import style
 from snnhll.results import Result, RunFolder
 from snnhll.sweeps import definition
 from snnhll.sweeps.jobs import Job, Plan, plan
+from snnhll.sweeps.noise import keep_noise
 
 SWEEP = """
 title: "Three losses & 100 % of _what_ was printed"
@@ -88,8 +88,7 @@ def finish() -> Finish:
             folder.append_metrics({"epoch": epoch, "val_accuracy": value, "train_accuracy": value})
         (path / "checkpoint.pt").touch()
         if noisy is not None:
-            stored = {" ".join(job.row.noise): {"test_accuracy": noisy}}
-            (path / "noise.json").write_text(json.dumps(stored))
+            keep_noise(path, job.row.noise, {"test_accuracy": noisy})
         return path
 
     return write

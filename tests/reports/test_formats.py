@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +25,7 @@ from snnhll.reports.html import page
 from snnhll.reports.tables import Table, TableRow, of_plan, of_runs
 from snnhll.sweeps import definition
 from snnhll.sweeps.jobs import Plan, plan
+from snnhll.sweeps.noise import keep_noise
 
 PICTURES = ["bars", "curves", "layers", "rates", "cost"]
 
@@ -155,8 +155,8 @@ def test_rows_on_the_same_runs_are_one_curve_named_by_what_they_share(tmp_path: 
     file.write_text(f"metric: accuracy_drop\nseeds: 1\nrows:\n{lines}")
     study = plan(definition.read(str(file)), [f"output_dir={tmp_path / 'out'}"])
     run = finish(study.jobs[0], 0.9)
-    drops = {f"noise={noise}": {"test_accuracy": 0.5} for noise in ("gaussian", "blur")}
-    (run / "noise.json").write_text(json.dumps(drops))
+    for noise in ("gaussian", "blur"):
+        keep_noise(run, [f"noise={noise}"], {"test_accuracy": 0.5})
     curves = draw(of_plan(study))["curves"].axes[0]
     assert curves.get_legend_handles_labels()[1] == ["digits, pred"]
 

@@ -31,10 +31,14 @@ def measure_noise(run: Path, noise: list[str], config: Config, own: Sequence[str
     from snnhll.evaluation import evaluations
 
     found = evaluations(run, [[*noise, *_where(config)]], own)[0]
-    kept = {key: found[key] for key in ("test_accuracy", "layer_test_accuracy", "firing_rates")}
-    entry = {" ".join(noise): kept | {"of": _training(run)}}
-    write_atomic(_file(run), json.dumps(_stored(run) | entry, indent=2) + "\n")
+    keep_noise(run, noise, {key: found[key] for key in ("test_accuracy", "layer_test_accuracy", "firing_rates")})
     return float(found["test_accuracy"])
+
+
+def keep_noise(run: Path, noise: list[str], found: dict[str, Any]) -> None:
+    """Write what the present weights of `run` reach under `noise` into its noise.json."""
+    entry = {" ".join(noise): found | {"of": _training(run)}}
+    write_atomic(_file(run), json.dumps(_stored(run) | entry, indent=2) + "\n")
 
 
 def _where(config: Config) -> list[str]:
