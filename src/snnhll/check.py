@@ -45,6 +45,7 @@ def check_read(config: Config, overrides: Iterable[str]) -> None:
     by_terms = {name for key, node in loss.terms.items() for name in _accepted(node, f"loss.terms.{key}", trust)}
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
+        parts = key.split(".")
         for name, argument in READ_AS.items():
             if _within(key, name) and argument not in by_rule:
                 raise UserError(
@@ -53,7 +54,7 @@ def check_read(config: Config, overrides: Iterable[str]) -> None:
                 )
         if _within(key, "surrogate") and unfollowed:
             raise UserError(f"{override}: rule={rule['name']} follows no surrogate derivative; leave it away.")
-        if (parts := key.split("."))[0] == "rule" and parts[-1] in unread:
+        if parts[0] == "rule" and unread.intersection(parts[1:2]):
             raise UserError(f"{override}: rule={rule['name']} does not read it with its other settings; leave it away.")
         if _within(key, "kernel") and "kernel" not in by_terms:
             raise UserError(f"{override}: no term of loss={config['loss']['name']} uses a kernel; use loss=hsic.")

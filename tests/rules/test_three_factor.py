@@ -170,12 +170,20 @@ def test_a_synapse_needs_only_its_own_two_neurons_and_the_third_factor() -> None
     torch.testing.assert_close(alone.synapse.weight.grad, whole[[neuron]][:, [source]])
 
 
+def test_to_look_at_the_factors_moves_no_statistics() -> None:
+    rule = ThreeFactorRule(network(SPECS[0], "batch"), hsic_loss(), sgd).train()
+    before = copy.deepcopy(rule.state_dict())
+    assert len(list(rule.factors(*data()))) == 2
+    for name, value in rule.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
 @pytest.mark.parametrize("spec", SPECS)
 def test_the_factors_can_be_looked_at_and_are_those_of_the_update(spec: str) -> None:
     rule = ThreeFactorRule(network(spec), hsic_loss(), sgd)
     before = copy.deepcopy(rule.network)
     seen = dict(rule.factors(*data()))
-    for p, q in zip(before.state_dict().values(), rule.network.state_dict().values(), strict=True):
+    for p, q in zip(before.parameters(), rule.network.parameters(), strict=True):
         assert torch.equal(p, q)
     rule.step(*data())
     for block, (name, factors) in zip(rule.network.blocks, seen.items(), strict=True):
