@@ -50,10 +50,11 @@ class BPSTDPRule(Rule):
             scores = net.classify(pieces[-1].sent)
             error = self.output_error(self.output_neurons(scores, net.steps), labels)
         a = recent(pieces[0].source.expand(net.steps, *pieces[0].source.shape[1:]), self.window)
-        for piece in pieces:  # values are the counts n of what is sent; gradients pass where a neuron's is above 0
-            fired, sent = recent(piece.spikes, self.window), recent(piece.sent, self.window)
-            way = fired + (fired > 0) * silent(piece.block.current(a))
-            a = sent + (sent > 0) * silent(piece.block.transmit(way, None))
+        for piece in pieces:
+            way = piece.block.current(a)
+            if piece.block.layer.pool > 1:
+                way = piece.block.transmit(gated(recent(piece.spikes, self.window), way), None)
+            a = gated(recent(piece.sent, self.window), way)
         self.optimizers[0].zero_grad(set_to_none=True)
         (-(error * net.classify(a)).sum() / len(labels)).backward()
         self.optimizers[0].step()
@@ -73,6 +74,11 @@ def check(network: Network) -> None:
     plain_weights(network, "bp_stdp", "counts spikes, which a normalisation would rescale")
     for block in network.blocks:
         integrate_and_fire(block, "bp_stdp")
+
+
+def gated(counts: Tensor, way: Tensor) -> Tensor:
+    """Return the counts n, with the gradient of `way` where they are above 0."""
+    return counts + (counts > 0) * silent(way)
 
 
 def recent(spikes: Tensor, window: int) -> Tensor:
